@@ -1,0 +1,15 @@
+"""Bract: federated LoRA fine-tuning for data that may not leave its owners."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bract.inference import Predictor
+
+__version__ = "0.1.0"
+
+
+def load(folder: str) -> "Predictor":
+    """The model that a run exported: `bract.load(FOLDER).predict(texts)`."""
+    from bract.inference import Predictor
+
+    return Predictor.load(folder)

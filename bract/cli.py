@@ -1,0 +1,135 @@
+"""The command line: `bract run`, `bract plan`, `bract report`, `bract compare`."""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bract
+from bract import launch, report
+from bract.errors import BractError
+from bract.settings import Settings, flatten, read
+
+RUN_CONFIG = 'settings, as "key=value key=value" or one .toml file; may be given more than once'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; a fault is one line on standard error and exit code 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except BractError as error:
+        print(f"bract: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bract: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bract", description="Federated LoRA fine-tuning, on Flower.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"bract {bract.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the app, show progress, judge the outcome")
+    run.add_argument("app", nargs="?", default=".", help="folder of the app (default: this one)")
+    run.add_argument("--nodes", type=_positive, help="simulated clients (default: as many as the data has)")
+    run.add_argument("--superlink", help="a SuperLink connection of Flower's configuration, not a simulation")
+    run.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE", help=RUN_CONFIG)
+    run.set_defaults(command=_run)
+
+    plan = commands.add_parser("plan", help="what a set of settings means in steps and bytes, before training")
+    plan.add_argument("app", nargs="?", default=".", help="folder of the app (default: this one)")
+    plan.add_argument("--nodes", type=_positive, help="clients (default: as many as the data has)")
+    plan.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE", help=RUN_CONFIG)
+    plan.set_defaults(command=_plan)
+
+    one = commands.add_parser("report", help="write a run folder's report.html")
+    one.add_argument("run", type=Path, help="a run folder")
+    one.set_defaults(command=_report)
+
+    several = commands.add_parser("compare", help="several runs side by side on one page")
+    several.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    several.add_argument("-o", "--output", type=Path, default=Path("compare.html"), help="page to write")
+    several.set_defaults(command=_compare)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    app, overrides, settings = _app_settings(options)
+    return launch.run(app, settings, overrides, nodes=options.nodes, superlink=options.superlink)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    _, _, settings = _app_settings(options)
+    # Methods live on the server's side, which this package does not import: so it is asked.
+    nodes = str(options.nodes or launch.default_nodes(settings))
+    command = [sys.executable, "-m", "server_app.forecast", nodes]
+    return subprocess.run(command, input=settings.to_toml(), text=True, check=False).returncode
+
+
+def _report(options: argparse.Namespace) -> int:
+    print(report.report(options.run))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    print(report.compare(options.runs, options.output))
+    return 0
+
+
+def _app_settings(options: argparse.Namespace) -> tuple[Path, dict[str, Any], Settings]:
+    """The app's folder, what the command line changes, and the settings of both together."""
+    app = Path(options.app).resolve()
+    try:
+        project = tomllib.loads((app / "pyproject.toml").read_text(encoding="utf-8"))
+        defaults = flatten(project["tool"]["flwr"]["app"]["config"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BractError(f"{app} is no Bract app: its pyproject.toml has no [tool.flwr.app.config]") from error
+    overrides = overrides_of(options.run_config)
+    return app, overrides, read({**defaults, **overrides})
+
+
+def overrides_of(words: Sequence[str]) -> dict[str, Any]:
+    """Settings from the command line. Values are TOML; what is no TOML value is taken as text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        if word.endswith(".toml") and "=" not in word:
+            try:
+                found |= flatten(tomllib.loads(Path(word).read_text(encoding="utf-8")))
+            except (OSError, ValueError) as error:
+                raise BractError(f"--run-config: {word} cannot be read: {error}") from error
+            continue
+        try:
+            pairs = [_pair(piece) for piece in shlex.split(word, posix=False)]
+        except ValueError as error:
+            raise BractError(f"--run-config {word!r}: {error}") from error
+        found |= dict(pairs)
+    return found
+
+
+def _pair(piece: str) -> tuple[str, Any]:
+    key, equals, value = piece.partition("=")
+    if not equals:
+        raise BractError(f"--run-config {piece!r}: should be key=value")
+    try:
+        return key, tomllib.loads(f"v = {value}")["v"]
+    except ValueError:
+        return key, value.strip("\"'")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("should be at least 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Labelled texts: from the demo, a file or the hub; as plain columns."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bract.errors import BractError
+from bract.settings import DataSettings
+
+READABLE = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Examples in file order. `group` is the natural client column, where one was asked for."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    group: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes, in the order of the head's rows, and what each is called in words."""
+
+    names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+
+
+def natural_column(settings: DataSettings) -> str:
+    """The column that `data.partition` splits by, or nothing."""
+    if settings.partition == "auto":
+        return "branch" if settings.source == "demo" else ""
+    kind, _, column = settings.partition.partition(":")
+    return column if kind == "natural" else ""
+
+
+def load(settings: DataSettings, seed: int) -> Table:
+    """All training examples that `data.source` names."""
+    column = natural_column(settings)
+    kind, _, place = settings.source.partition(":")
+    if kind == "demo":
+        from bract import demo
+
+        examples = demo.make(seed=seed)
+        if column not in ("", "branch"):
+            raise BractError(f"data.partition: the demo has no column {column!r}; it has branch")
+        return Table(
+            tuple(e.text for e in examples),
+            tuple(e.label for e in examples),
+            tuple(e.branch for e in examples),
+        )
+    rows = _from_hub(place) if kind == "hub" else read_rows(Path(place), "data.source")
+    return table(rows, settings, settings.source, column)
+
+
+def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, place: str, group: str = "") -> Table:
+    """Pick the columns that the settings name; a missing one is an error that lists what is there."""
+    wanted = {"data.text": settings.text, "data.label": settings.label}
+    if group:
+        wanted["data.partition"] = group
+    for key, name in wanted.items():
+        if name not in rows:
+            raise BractError(
+                f"{key} = {name!r}: {place} has no such column; it has {', '.join(rows) or 'none'}"
+            )
+    texts = [_text(value) for value in rows[settings.text]]
+    labels = [_text(value) for value in rows[settings.label]]
+    groups = [_text(value) for value in rows[group]] if group else []
+    keep = [i for i, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label]
+    if not keep:
+        raise BractError(f"{place} holds no row with both a text and a label")
+    return Table(
+        tuple(texts[i] for i in keep),
+        tuple(labels[i] for i in keep),
+        tuple(groups[i] for i in keep) if group else (),
+    )
+
+
+def load_test(settings: DataSettings, names: Sequence[str]) -> Table:
+    """The server's test file, every label of which training must know."""
+    test = table(read_rows(Path(settings.test), "data.test"), settings, settings.test)
+    unknown = sorted(set(test.labels) - set(names))
+    if unknown:
+        raise BractError(
+            f"data.test: {settings.test} has labels that training never saw: {', '.join(unknown[:5])}"
+        )
+    return test
+
+
+def label_set(settings: DataSettings, data: Table) -> LabelSet:
+    """The classes: of `data.labels` in its order, else those of the data, sorted."""
+    if settings.labels:
+        names, descriptions = _read_labels(Path(settings.labels))
+        unknown = sorted(set(data.labels) - set(names))
+        if unknown:
+            raise BractError(
+                f"data.labels: {settings.labels} lacks labels that the data has: {', '.join(unknown[:5])}"
+            )
+        return LabelSet(names, descriptions)
+    names = tuple(sorted(set(data.labels)))
+    if settings.source == "demo":
+        from bract import demo
+
+        return LabelSet(names, tuple(demo.LABELS[name] for name in names))
+    return LabelSet(names, tuple(in_words(name) for name in names))
+
+
+def in_words(name: str) -> str:
+    """A label's name as text: `card_arrival` becomes `card arrival`."""
+    return " ".join(name.replace("_", " ").replace("-", " ").split())
+
+
+def read_rows(path: Path, key: str) -> dict[str, list[Any]]:
+    """The columns of a CSV, JSONL or Parquet file. Every fault names the setting and the line."""
+    if path.suffix.lower() not in READABLE:
+        raise BractError(f"{key}: {path} should end in {', '.join(READABLE)}")
+    if not path.is_file():
+        raise BractError(f"{key}: there is no file {path}")
+    try:
+        return {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix.lower()](path)
+    except UnicodeDecodeError as error:
+        raise BractError(f"{key}: {path} is not UTF-8 text ({error.reason})") from error
+    except (ValueError, OSError) as error:
+        raise BractError(f"{key}: {path} cannot be read: {error}") from error
+
+
+def _csv(path: Path) -> dict[str, list[Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restkey="", strict=True)
+        try:
+            rows, names = list(reader), list(reader.fieldnames or [])
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if "" in row and "" not in names or None in row.values():
+            raise ValueError(f"record {number} does not have {len(names)} fields")
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _jsonl(path: Path) -> dict[str, list[Any]]:
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number} is not JSON") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is not a JSON object")
+            rows.append(row)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    from pyarrow import parquet
+
+    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+    return columns
+
+
+def _from_hub(name: str) -> dict[str, list[Any]]:
+    from datasets import ClassLabel, load_dataset
+
+    try:
+        data = load_dataset(name, split="train")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BractError(f"data.source: cannot load {name!r} from the hub: {error}") from error
+    columns: dict[str, list[Any]] = data.to_dict()
+    for column, feature in data.features.items():
+        if isinstance(feature, ClassLabel):
+            columns[column] = [feature.int2str(value) for value in columns[column]]
+    return columns
+
+
+def _read_labels(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BractError(f"data.labels: {path} cannot be read as JSON: {error}") from error
+    if isinstance(value, list):
+        value = {name: in_words(str(name)) for name in value}
+    if not isinstance(value, dict) or not all(isinstance(v, str) for kv in value.items() for v in kv):
+        raise BractError(f"data.labels: {path} should hold a list of names, or names with descriptions")
+    return tuple(value), tuple(value.values())
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,241 @@
+"""`bract run`: Flower's own command, made safe.
+
+Flower's command returns 0 for failed runs, loads client code from the folder in which its
+SuperLink was started, and leaves that SuperLink running. Here every simulation has its own
+SuperLink, in an empty folder, on a free loopback port, that ends with the command; and the
+run's own status decides the exit code.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bract import data, progress
+from bract.errors import BractError
+from bract.files import home
+from bract.settings import Settings
+
+DEFAULT_NODES = 8
+GPU_WORKERS = 4  # workers that share one GPU: a small model leaves most of it idle
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # it runs in the environment it is started from
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """A SuperLink to submit to: a connection's name, and the environment that knows it."""
+
+    name: str
+    environment: Mapping[str, str]
+
+    def flwr(self, *arguments: str) -> list[str]:
+        """A command line of Flower's."""
+        return [str(_tool("flwr")), *arguments]
+
+
+def run(
+    app: Path, settings: Settings, overrides: Mapping[str, Any], *, nodes: int | None, superlink: str | None
+) -> int:
+    """Run the app and show how it goes. Returns 0 only if the run completed."""
+    environment = {**os.environ, **QUIET, "PATH": f"{_tool('flwr').parent}{os.pathsep}{os.environ['PATH']}"}
+    with tempfile.TemporaryDirectory(prefix="bract-") as scratch:
+        place = Path(scratch)
+        config = place / "run-config.toml"
+        config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in overrides.items()))
+        if superlink:
+            return _submit(app, Link(superlink, environment), config, place, [])
+        count = nodes or settings.federation.nodes or default_nodes(settings)
+        with _simulation(environment, place) as link:
+            return _submit(app, link, config, place, ["--federation-config", resources(count)])
+
+
+def default_nodes(settings: Settings) -> int:
+    """As many clients as the data has natural groups, else eight."""
+    if not data.natural_column(settings.data):
+        return DEFAULT_NODES
+    return len(set(data.load(settings.data, settings.seed).group))
+
+
+def resources(nodes: int) -> str:
+    """Flower's description of a simulation on this machine: a worker per core, GPUs shared."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = _gpus()
+    workers = min(cores, nodes, GPU_WORKERS * gpus if gpus else cores)
+    words = [f"num-supernodes={nodes}", f"client-resources-num-cpus={max(1, cores // workers)}"]
+    if gpus:
+        words.append(f"client-resources-num-gpus={gpus / workers:.4f}")
+    return " ".join(words)
+
+
+def _submit(app: Path, link: Link, config: Path, place: Path, extra: list[str]) -> int:
+    """Submit, follow the log to its end, then ask Flower what became of the run."""
+    command = ["run", str(app), link.name, "--format", "json", *extra]
+    if config.stat().st_size:
+        command += ["-c", str(config)]
+    started = _call(link, *command, place=place)
+    run_id = str(_json(started.stdout).get("run-id") or "")
+    if not run_id:
+        raise BractError(f"Flower did not start the run: {_last_line(started)}")
+    log_path = home() / "logs" / f"{run_id}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        outcome = _follow(link, run_id, place, log_path)
+        status, details = _status(link, run_id, place)
+    except BaseException:
+        _call(link, "stop", run_id, link.name, place=place)
+        raise
+    if status != "finished:completed":
+        why = outcome.error or details or f"its status is {status}"
+        raise BractError(f"the run failed: {why} (the whole log: {log_path})")
+    progress.show_result(outcome.folder)
+    return 0
+
+
+def _follow(link: Link, run_id: str, place: Path, log_path: Path) -> progress.Outcome:
+    command = link.flwr("log", run_id, link.name, "--stream")
+    with (
+        log_path.open("w", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, cwd=place, env=dict(link.environment), stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
+        ) as stream,
+    ):  # fmt: skip
+        assert stream.stdout is not None  # noqa: S101 - Popen was given a pipe
+        try:
+            return progress.follow(_copied(stream.stdout, log))
+        finally:
+            stream.terminate()
+
+
+def _copied(lines: Iterator[str] | Any, log: Any) -> Iterator[str]:
+    for line in lines:
+        log.write(line)
+        yield line
+
+
+def _status(link: Link, run_id: str, place: Path) -> tuple[str, str]:
+    """The run's status once it is finished, and Flower's details about it."""
+    end = time.monotonic() + 60
+    while True:
+        found = _json(_call(link, "list", "--run-id", run_id, link.name, "--format", "json", place=place).stdout)
+        run = next(iter(found.get("runs") or []), {})
+        status = str(run.get("status") or "unknown")
+        if status.startswith("finished") or time.monotonic() > end:
+            return status, " ".join(str(run.get("details") or "").split())
+        time.sleep(0.5)
+
+
+@contextmanager
+def _simulation(environment: Mapping[str, str], place: Path) -> Iterator[Link]:
+    """A SuperLink for one run: loopback only, in an empty folder, ended with the block."""
+    flower, neutral = place / "flwr", place / "neutral"
+    flower.mkdir()
+    neutral.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (flower / "config.toml").write_text(
+        f'[superlink]\ndefault = "bract"\n[superlink.bract]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    environment = {**environment, "FLWR_HOME": str(flower)}
+    command = [_tool("flower-superlink"), "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+    log_path = place / "superlink.log"
+    with log_path.open("w") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command], cwd=neutral, env=environment, stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )  # fmt: skip
+    try:
+        _wait_for(port, process, log_path)
+        yield Link("bract", environment)
+    finally:
+        _end(process)
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", log_path: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    lines = log_path.read_text(errors="replace").strip().splitlines()
+    raise BractError(f"Flower's SuperLink did not start: {lines[-1] if lines else 'it said nothing'}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the SuperLink and what it started: first politely."""
+    for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _die_with_parent() -> None:
+    """Linux ends the SuperLink when this process dies, however it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _call(link: Link, *arguments: str, place: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        link.flwr(*arguments), cwd=place, env=dict(link.environment), stdin=subprocess.DEVNULL, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """Why Flower refused: its JSON error, else its last words."""
+    message = _json(done.stdout).get("error-message")
+    if message:
+        return str(message)
+    words = [line.strip(" │╭╮╰╯─") for line in (done.stderr + "\n" + done.stdout).splitlines()]
+    return next((line for line in reversed(words) if line), f"exit code {done.returncode}")
+
+
+def _gpus() -> int:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def _tool(name: str) -> Path:
+    """A command of Flower's, of the environment that Bract itself runs in."""
+    path = Path(sys.executable).parent / name
+    if not path.is_file():
+        found = shutil.which(name)
+        if found is None:
+            raise BractError(f"there is no command {name}; install Bract with its dependencies")
+        path = Path(found)
+    return path

@@ -1,0 +1,288 @@
+"""The classifier that is trained, measured and exported: a frozen base, PEFT's LoRA, a head.
+
+This is the only module that builds a torch model; client, server and `bract.load` share it, so
+that what was measured is what is exported.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+from transformers.utils import logging as transformers_logging
+
+from bract import base, initial
+from bract.errors import BractError
+from bract.layout import Layout, Module, Part, Parts, Vector
+from bract.layout import Tensor as HeadTensor
+from bract.settings import Settings
+
+Pooling = Literal["native", "mean", "cls"]
+
+# Logits of a pooled head are SCALE times a cosine: sharp enough that a head made of label names
+# can be sure of a class, and the temperature at which sentence encoders are trained (1/20).
+SCALE = 20.0
+
+# The last part of a module's name, by which `lora.targets = attention` finds query and value in
+# the architectures of transformers (c_attn holds query, key and value in one map).
+ATTENTION = {"query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "q", "v", "c_attn"}
+
+# Progress bars and load reports are for a person at a prompt, not for a client's log.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the model's architecture: everything two clients must agree on."""
+
+    place: str
+    pooling: Pooling
+    labels: int
+    rank: int
+    alpha: float
+    targets: str
+    head_init: Literal["random", "labels"]
+    seed: int
+
+
+def shape(settings: Settings, labels: int) -> Shape:
+    """Resolve the `auto`s of the settings against the base model's own files."""
+    place = base.locate(settings.model.name)
+    own = base.sentence_pooling(place)
+    pooling = settings.model.pooling
+    if pooling == "auto":
+        pooling = own or "native"
+    head_init = settings.lora.head_init
+    if head_init == "auto":
+        head_init = "labels" if own and pooling != "native" else "random"
+    if head_init == "labels" and pooling == "native":
+        raise BractError(
+            f"lora.head-init = 'labels' needs a pooled head, and model.name = {settings.model.name!r} is "
+            "no sentence encoder: set model.pooling to mean or cls, or lora.head-init to random"
+        )
+    return Shape(
+        place, pooling, labels, settings.lora.rank, settings.lora.alpha,  # type: ignore[arg-type]
+        settings.lora.targets, head_init, settings.seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def build(shape: Shape, *, meta: bool = False) -> "Classifier":
+    """The classifier, its adapter and head at their first values.
+
+    With `meta`, no weight is read and no memory taken: enough for the layout. The head of
+    label names needs the labels' embeddings: see `Classifier.embed`.
+    """
+    config = _config(shape)
+    native = shape.pooling == "native"
+    auto = AutoModelForSequenceClassification if native else AutoModel
+    if meta:
+        with torch.device("meta"):
+            model = auto.from_config(config, trust_remote_code=False)
+    else:
+        try:
+            model = auto.from_pretrained(
+                shape.place, config=config, use_safetensors=True, trust_remote_code=False,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=native,  # a stored head of other labels is not wanted
+            )  # fmt: skip
+        except OSError as error:
+            raise BractError(f"model.name: {shape.place} cannot be loaded: {error}") from error
+    encoder = model.base_model if native else model
+    names = {name for name, m in model.named_modules() if _is_linear(m) and _inside(m, encoder)}
+    targets = choose_targets(shape.targets, names)
+    model.requires_grad_(False)
+    peft_config = LoraConfig(
+        r=shape.rank, lora_alpha=shape.alpha, target_modules=targets, lora_dropout=0.0, bias="none",
+    )  # fmt: skip
+    return Classifier(get_peft_model(model, peft_config), shape)
+
+
+class Classifier(nn.Module):
+    """Token ids in, logits out; its trainable values seen as flat vectors, part by part."""
+
+    def __init__(self, model: PeftModel, shape: Shape) -> None:
+        super().__init__()
+        self.model = model
+        self.shape = shape
+        inner: Any = model.get_base_model()
+        self.width = int(inner.config.hidden_size)
+        self.layers: dict[str, LoraLayer] = {
+            name: module for name, module in inner.named_modules() if isinstance(module, LoraLayer)
+        }
+        if shape.pooling == "native":
+            inside = {id(p) for p in inner.base_model.parameters()}
+            self.head = {n: p for n, p in inner.named_parameters() if id(p) not in inside}
+        else:
+            device = next(inner.parameters()).device
+            self.linear = nn.Linear(self.width, shape.labels, device=device)
+            self.head = {"head.weight": self.linear.weight, "head.bias": self.linear.bias}
+        self.requires_grad_(False)
+        self.eval()  # dropout off: what is trained is what is measured, and is the same each time
+
+    @property
+    def layout(self) -> Layout:
+        """The adapter's layout."""
+        modules = [
+            Module(name, int(layer.in_features), int(layer.out_features))
+            for name, layer in self.layers.items()
+        ]
+        head = [HeadTensor(name, tuple(p.shape)) for name, p in self.head.items()]
+        return Layout(tuple(modules), self.shape.rank, tuple(head))
+
+    def adapter_config(self) -> dict[str, Any]:
+        """PEFT's own configuration, as `PeftModel.from_pretrained` wants to find it.
+
+        While training the head is a part of its own; on disk a native head is PEFT's
+        `modules_to_save`, so that PEFT alone loads the whole model.
+        """
+        config = self.model.peft_config["default"].to_dict()
+        native = self.shape.pooling == "native"
+        config |= {
+            "inference_mode": True,
+            "base_model_name_or_path": base.public_name(self.shape.place),
+            "target_modules": sorted(config["target_modules"]),
+            "task_type": "SEQ_CLS" if native else "FEATURE_EXTRACTION",
+            "modules_to_save": sorted({name.split(".")[0] for name in self.head}) if native else None,
+        }
+        return config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits, one row a text."""
+        if self.shape.pooling == "native":
+            logits: Tensor = self.model(input_ids=ids, attention_mask=mask).logits
+            return logits
+        out: Tensor = self.linear(self.pooled(ids, mask))
+        return out
+
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The pooled encoder output, of length one."""
+        states: Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.shape.pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            weights = mask.unsqueeze(-1).to(states.dtype)
+            pooled = (states * weights).sum(1) / weights.sum(1)
+        return nn.functional.normalize(pooled, dim=-1)
+
+    def parameters_of(self, part: Part) -> list[nn.Parameter]:
+        """The parameters of a part, in the layout's order."""
+        if part == "head":
+            return list(self.head.values())
+        return [
+            (layer.lora_A if part == "A" else layer.lora_B)["default"].weight
+            for layer in self.layers.values()
+        ]
+
+    @torch.no_grad()
+    def get(self, part: Part) -> Vector:
+        """The part's values, as a flat vector in the layout's order."""
+        flat = [
+            (p.T if part == "B" else p).reshape(-1).float() for p in self.parameters_of(part)
+        ]
+        return np.ascontiguousarray(torch.cat(flat).cpu().numpy())
+
+    @torch.no_grad()
+    def set(self, part: Part, vector: Vector, layout: Layout) -> None:
+        """Lay the vector's values into the part."""
+        matrices = layout.matrices(part, vector)
+        for parameter, matrix in zip(self.parameters_of(part), matrices, strict=True):
+            value = torch.from_numpy(np.ascontiguousarray(matrix))
+            parameter.copy_(value.T if part == "B" else value)
+
+    def initial_parts(self, layout: Layout, label_ids: Sequence[Sequence[int]], pad: int) -> Parts:
+        """The first values of every part, from the seed; a head of label names from the base model."""
+        bound = None
+        if self.shape.pooling != "native":
+            bound = SCALE * math.sqrt(3 / self.width)  # rows about as long as those of label names
+        parts = initial.draw(layout, self.shape.seed, head_bound=bound)
+        if self.shape.head_init == "labels":
+            rows = SCALE * self._embed(label_ids, pad)
+            parts["head"] = np.concatenate([rows.reshape(-1), np.zeros(len(rows), np.float32)])
+        return parts
+
+    @torch.no_grad()
+    def _embed(self, texts: Sequence[Sequence[int]], pad: int) -> Vector:
+        """Embeddings by the base model alone, whatever the adapter holds."""
+        with self.model.disable_adapter():
+            rows = [self.pooled(*batch_of([ids], pad, self.device)) for ids in texts]
+        return np.ascontiguousarray(torch.cat(rows).float().cpu().numpy())
+
+
+def batch_of(texts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, padded to the longest of these texts only."""
+    width = max(len(ids) for ids in texts)
+    ids = torch.full((len(texts), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(texts), width), dtype=torch.long)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text)
+        mask[row, : len(text)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def tokenizer(place: str) -> Any:
+    """The base model's tokenizer; never remote code."""
+    try:
+        found = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BractError(f"model.name: {place} has no tokenizer that loads: {error}") from error
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token
+    return found
+
+
+def choose_targets(targets: str, names: set[str]) -> list[str]:
+    """The full names of the linear maps that `lora.targets` means, among those of the encoder."""
+    if targets == "all-linear":
+        return sorted(name for name in names if "pooler" not in name.split("."))
+    wanted = ATTENTION if targets == "attention" else {t.strip() for t in targets.split(",")}
+    chosen = {n for n in names if any(n == t or n.endswith(f".{t}") for t in wanted)}
+    missing = {t for t in wanted if not any(n == t or n.endswith(f".{t}") for n in chosen)}
+    if not chosen or (targets != "attention" and missing):
+        ends = sorted({name.rsplit(".", 1)[-1] for name in names})
+        what = "query and value maps" if targets == "attention" else ", ".join(sorted(missing))
+        raise BractError(
+            f"lora.targets = {targets!r}: the model has no {what}; its linear maps are {', '.join(ends)}"
+        )
+    return sorted(chosen)
+
+
+def pick_device() -> torch.device:
+    """A GPU when there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _config(shape: Shape) -> Any:
+    try:
+        config = AutoConfig.from_pretrained(shape.place, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BractError(f"model.name: {shape.place} cannot be read: {error}") from error
+    if shape.pooling == "native":
+        config.num_labels = shape.labels
+        if config.pad_token_id is None:
+            config.pad_token_id = config.eos_token_id
+    return config
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _inside(module: nn.Module, encoder: nn.Module) -> bool:
+    return any(module is inner for inner in encoder.modules())

@@ -1,0 +1,89 @@
+"""What a person sees of a run: its lines as they come, and the result at its end."""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bract.runfolder import read_rows
+
+MARK = "[bract] "
+CLIENTS = re.compile(r"round \d+/\d+: (\d+) of (\d+) clients")
+QUIET_SECONDS = 10.0  # between two lines about clients where the output is no terminal
+
+
+@dataclass
+class Outcome:
+    """What the run said of itself."""
+
+    folder: Path | None = None
+    error: str = ""
+
+
+def follow(lines: Iterable[str]) -> Outcome:
+    """Show the run's own lines among Flower's. On a terminal the clients' line is rewritten in place."""
+    outcome = Outcome()
+    screen = sys.stdout.isatty()
+    shown, open_line = time.monotonic(), False
+    for line in lines:
+        _, mark, text = line.rstrip().partition(MARK)
+        if not mark:
+            continue
+        if text.startswith("run folder "):
+            outcome.folder = Path(text.removeprefix("run folder "))
+        if text.startswith("error: "):
+            outcome.error = text.removeprefix("error: ")
+            continue
+        clients = CLIENTS.match(text)
+        if clients and screen:
+            print(f"\r\x1b[K{text}", end="", flush=True)
+            open_line = True
+            continue
+        if clients and time.monotonic() - shown < QUIET_SECONDS:
+            continue
+        print(f"\r\x1b[K{text}" if open_line else text, flush=True)
+        shown, open_line = time.monotonic(), False
+    if open_line:
+        print()
+    return outcome
+
+
+def show_result(folder: Path | None) -> None:
+    """The table of the rounds and where everything is; for a run on this machine."""
+    summary = folder / "summary.json" if folder else None
+    if folder is None or summary is None or not summary.is_file():
+        print(f"completed; its results are on the server's machine{f', in {folder}' if folder else ''}")
+        return
+    rows = read_rows(folder / "rounds.jsonl")
+    print()
+    print(table(rows))
+    totals: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+    print()
+    print(f"strategy  {totals['strategy']}")
+    print(f"report    {folder / 'report.html'}")
+    print(f"adapter   {totals['adapter']}")
+    print(f"results   {folder}")
+    print(f"accuracy {_figure(totals['accuracy'])} after {totals['rounds']} rounds")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Accuracy, bytes and seconds by round."""
+    lines = ["round  accuracy     bytes up   bytes down   seconds"]
+    for row in rows:
+        down = row["download_bytes"] + row["evaluate_bytes"]
+        lines.append(
+            f"{row['round']:>5}  {_figure(row['accuracy']):>8}  {row['upload_bytes']:>11,}  {down:>11,}  "
+            f"{row['seconds']:>8.1f}"
+        )
+    up = sum(row["upload_bytes"] for row in rows)
+    down = sum(row["download_bytes"] + row["evaluate_bytes"] for row in rows)
+    lines.append(f"{'sum':>5}  {'':>8}  {up:>11,}  {down:>11,}  {sum(row['seconds'] for row in rows):>8.1f}")
+    return "\n".join(lines)
+
+
+def _figure(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.4f}"

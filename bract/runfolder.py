@@ -1,0 +1,122 @@
+"""The run folder: the result of a run, complete by itself.
+
+    settings.toml   rounds.jsonl   clients.jsonl   summary.json   checkpoint/   adapter/   report.html
+"""
+
+import fcntl
+import json
+import time
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bract.errors import BractError
+from bract.files import home, write_json, write_text
+from bract.settings import Settings, flatten, read
+
+# A resumed run may have more rounds and wait longer; everything else decides the result.
+MAY_DIFFER = {"rounds", "run.resume", "run.folder", "federation.deadline"}
+
+
+class RunFolder:
+    """One run's files. Only one process at a time holds it; the lock ends with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BractError(f"run.folder: another process is writing to {path}") from error
+
+    @staticmethod
+    def start(settings: Settings) -> "RunFolder":
+        """A folder for a new run: the one that is named, if it is empty, else one with a new name."""
+        path = Path(settings.run.folder) if settings.run.folder else _new_path(settings)
+        if path.exists() and any(child.name != ".lock" for child in path.iterdir()):
+            raise BractError(
+                f"run.folder: {path} holds another run; name an empty folder, or go on with that run by "
+                "run.resume = true"
+            )
+        folder = RunFolder(path)
+        write_text(path / "settings.toml", settings.to_toml())
+        return folder
+
+    @staticmethod
+    def resume(settings: Settings) -> "RunFolder":
+        """The folder of a run to go on with; its settings must be these."""
+        path = Path(settings.run.folder)
+        if not (path / "settings.toml").is_file():
+            raise BractError(f"run.resume: {path} holds no run to go on with")
+        before, now = read_settings(path).flat(), settings.flat()
+        changed = [k for k in now if k not in MAY_DIFFER and before[k] != now[k]]
+        if changed:
+            pairs = [f"{k} was {before[k]!r} and is {now[k]!r}" for k in changed]
+            raise BractError(f"run.resume: the settings differ from the run's: {'; '.join(pairs)}")
+        folder = RunFolder(path)
+        write_text(path / "settings.toml", settings.to_toml())
+        return folder
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest complete round."""
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def adapter(self) -> Path:
+        """The exported model."""
+        return self.path / "adapter"
+
+    def add_round(self, row: Mapping[str, Any]) -> None:
+        """Append a row to ``rounds.jsonl``."""
+        self._append("rounds.jsonl", [row])
+
+    def add_clients(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to ``clients.jsonl``."""
+        self._append("clients.jsonl", rows)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """The rows so far."""
+        return read_rows(self.path / "rounds.jsonl")
+
+    def forget_after(self, round_: int) -> None:
+        """Drop rows of rounds later than this one: they came after the checkpoint."""
+        for name in ("rounds.jsonl", "clients.jsonl"):
+            rows = [row for row in read_rows(self.path / name) if row["round"] <= round_]
+            write_text(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``."""
+        write_json(self.path / "summary.json", summary)
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings of a run folder."""
+    try:
+        return read(flatten(tomllib.loads((path / "settings.toml").read_text(encoding="utf-8"))))
+    except (OSError, ValueError) as error:
+        raise BractError(f"{path / 'settings.toml'} cannot be read: {error}") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file; a last line that was cut short is not one."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            rows.append(json.loads(line))
+    return rows
+
+
+def _new_path(settings: Settings) -> Path:
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings.strategy.name}"
+    folder = home() / "runs"
+    names = [stem, *(f"{stem}-{i}" for i in range(2, 1000))]
+    return next(folder / name for name in names if not (folder / name).exists())

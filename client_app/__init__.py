@@ -1,0 +1,1 @@
+"""What runs on a device: base model, data, training, the client's own state."""

@@ -1,0 +1,64 @@
+"""A client's own state: on its disk, keyed by federation and partition, one file a round."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bract.errors import BractError
+from bract.files import home, replacing
+from bract.layout import PARTS, Layout, Parts
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class ClientState:
+    """The parts that stay with a client.
+
+    Guaranteed: a file is whole or not there, readable by its owner alone; state of another
+    layout is refused by name, never silently replaced. The state before the last round is kept
+    too, so that a server that goes back one round finds what belongs to it.
+    """
+
+    federation: str
+    partition: int
+
+    @property
+    def folder(self) -> Path:
+        """Where this client's files are."""
+        return home() / "state" / self.federation / str(self.partition)
+
+    def load(self, layout: Layout, before: int) -> Parts:
+        """The parts as they were after the newest round before this one; nothing at first."""
+        path = next((p for n, p in reversed(self._files()) if n < before), None)
+        if path is None:
+            return {}
+        try:
+            with safe_open(path, framework="numpy") as file:
+                meta = file.metadata() or {}
+                if meta.get("version") != VERSION or meta.get("layout") != layout.fingerprint.hex():
+                    raise BractError(
+                        f"local state {path} belongs to layout {meta.get('layout')}, this run has "
+                        f"{layout.fingerprint.hex()}"
+                    )
+                return {part: file.get_tensor(part) for part in PARTS if part in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise BractError(f"local state {path} is damaged: {error}") from error
+
+    def save(self, layout: Layout, round_: int, parts: Parts) -> None:
+        """Keep the parts as they are after this round."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        meta = {"version": VERSION, "layout": layout.fingerprint.hex()}
+        with replacing(self.folder / f"round-{round_:06d}.safetensors") as temporary:
+            save_file(dict(parts), temporary, metadata=meta)
+            temporary.chmod(0o600)
+        for number, path in self._files():
+            if number > round_ or number < round_ - 1 and len(self._files()) > 2:
+                path.unlink()
+
+    def _files(self) -> list[tuple[int, Path]]:
+        found = self.folder.glob("round-*.safetensors")
+        return sorted((int(path.stem.removeprefix("round-")), path) for path in found)

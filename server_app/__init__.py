@@ -1,0 +1,1 @@
+"""What runs beside the SuperLink: joining, rounds, checkpoints, evaluation, export."""

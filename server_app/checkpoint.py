@@ -1,0 +1,52 @@
+"""The newest complete round, in one file that is replaced in one step."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bract.errors import BractError
+from bract.files import replacing
+from bract.layout import PARTS, Layout, Parts
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that the server needs to go on: round, factors, and the federation's name."""
+
+    round: int
+    federation: str
+    layout: Layout
+    parts: Parts
+
+    def save(self, path: Path) -> None:
+        """Replace the last one. A process killed at any moment leaves the old or the new one."""
+        meta = {
+            "version": VERSION,
+            "round": self.round,
+            "federation": self.federation,
+            "layout": self.layout.to_json(),
+        }
+        with replacing(path) as temporary:
+            save_file(dict(self.parts), temporary, metadata={"bract": json.dumps(meta)})
+
+    @staticmethod
+    def load(path: Path) -> "Checkpoint":
+        """Read what `save` wrote."""
+        if not path.is_file():
+            raise BractError(f"run.resume: {path.parent.parent} has no complete round to go on from")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                meta = json.loads((file.metadata() or {}).get("bract", "{}"))
+                if meta.get("version") != VERSION:
+                    raise BractError(f"run.resume: {path} is of another version of Bract")
+                names = set(file.keys())
+                parts: Parts = {part: file.get_tensor(part) for part in PARTS if part in names}
+        except (SafetensorError, OSError, ValueError) as error:
+            raise BractError(f"run.resume: {path} is damaged: {error}") from error
+        layout = Layout.from_json(meta["layout"])
+        return Checkpoint(int(meta["round"]), str(meta["federation"]), layout, parts)

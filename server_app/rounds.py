@@ -1,0 +1,234 @@
+"""The rounds of a run: join, train, merge, measure, checkpoint; and going on after a stop."""
+
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+
+import bract
+from bract import initial, report
+from bract.errors import BractError
+from bract.layout import Parts
+from bract.runfolder import RunFolder
+from bract.settings import Settings
+from server_app.checkpoint import Checkpoint
+from server_app.exchange import exchange
+from server_app.export import Export
+from server_app.join import Joined, brief, join
+from server_app.progress import say
+from strategies import FederatedLora, Federation, create
+from strategies.base import to_arrays, to_parts
+
+Head = Literal["frozen", "shared", "local"]
+
+
+def run(grid: Grid, settings: Settings) -> RunFolder:
+    """The whole run. Raises BractError, with the last complete round on disk, if it cannot go on."""
+    folder = RunFolder.resume(settings) if settings.run.resume else RunFolder.start(settings)
+    say(f"run folder {folder.path}")
+    joined = join(grid, settings.federation)
+    config, head = brief(grid, joined.members[0], joined.layout, settings.federation.deadline)
+    evaluate = _test_set(settings, joined)
+    state = _state(settings, folder, joined, head)
+    strategy = create(settings.strategy.name, _federation(settings, joined, state.federation))
+    say(
+        f"{len(joined.members)} clients, {len(joined.labels)} labels, {settings.strategy.name}, "
+        f"{joined.layout.slots} slots, head {strategy.federation.head}"
+    )
+    rounds = Rounds(grid, settings, folder, strategy, evaluate)
+    if state.round == 0 and not folder.rounds():
+        rounds.measure_start(state)
+    while state.round < settings.rounds:
+        state = rounds.play(state)
+    accuracy = folder.rounds()[-1]["accuracy"]
+    Export(settings, joined, config).write(folder.adapter, state.parts, accuracy)
+    folder.write_summary(summary(folder, settings))
+    report.report(folder.path)
+    return folder
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What every round needs."""
+
+    grid: Grid
+    settings: Settings
+    folder: RunFolder
+    strategy: FederatedLora
+    evaluate: Any
+
+    def measure_start(self, state: Checkpoint) -> None:
+        """Row 0: the model before any training."""
+        start = time.perf_counter()
+        measured = self._measure(state)
+        row = self._row(0, MetricRecord(), measured, state.parts, time.perf_counter() - start)
+        self.folder.add_round(row)
+        state.save(self.folder.checkpoint)
+        say(self._line(row))
+
+    def play(self, state: Checkpoint) -> Checkpoint:
+        """One round, from the state before it to the state after it, which is then on disk."""
+        start = time.perf_counter()
+        number = state.round + 1
+        self.strategy.on_reply = lambda partition, done, total: say(
+            f"round {number}/{self.settings.rounds}: {done} of {total} clients, "
+            f"{time.perf_counter() - start:.0f} s"
+        )
+        arrays, trained = self.strategy.aggregate_train(
+            number,
+            self._exchange(
+                self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)
+            ),
+        )
+        if arrays is None or trained is None:
+            reasons = sorted({row.reason for row in self.strategy.rows})
+            raise BractError(f"round {number}: no client trained; {'; '.join(reasons[:3])}")
+        after = replace(state, round=number, parts=to_parts(arrays))
+        clients = [asdict(row) for row in self.strategy.rows]
+        measured = self._measure(after)
+        _add_accuracy(clients, measured)
+        row = self._row(number, trained, measured, after.parts, time.perf_counter() - start)
+        self.folder.add_clients(clients)
+        self.folder.add_round(row)
+        after.save(self.folder.checkpoint)
+        say(self._line(row))
+        return after
+
+    def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
+        return exchange(self.grid, messages, self.settings.federation.deadline)
+
+    def _measure(self, state: Checkpoint) -> MetricRecord | None:
+        configured = self.strategy.configure_evaluate(
+            state.round, to_arrays(state.parts), ConfigRecord(), self.grid
+        )
+        return self.strategy.aggregate_evaluate(state.round, self._exchange(configured))
+
+    def _row(
+        self, number: int, trained: MetricRecord, measured: MetricRecord | None, parts: Parts, seconds: float
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = dict(measured or {})
+        row: dict[str, Any] = {
+            "round": number,
+            "accuracy": found.get("accuracy"),
+            "loss": found.get("loss"),
+            "train_loss": trained.get("loss"),
+            "clients": trained.get("clients", 0),
+            "failed": trained.get("failed", 0),
+            "abstained": trained.get("abstained", 0),
+            "upload_bytes": trained.get("upload_bytes", 0),
+            "download_bytes": trained.get("download_bytes", 0),
+            "evaluate_bytes": found.get("download_bytes", 0),
+            "upload_values": trained.get("upload_values", 0),
+            "epsilon": None,
+            "seconds": round(seconds, 3),
+        }
+        if self.evaluate is not None:
+            test = self.evaluate.measure(parts)
+            row |= {"test_accuracy": test.correct / test.examples, "test_loss": test.loss / test.examples}
+        return row
+
+    def _line(self, row: dict[str, Any]) -> str:
+        accuracy = "not measured" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
+        name = "before training" if row["round"] == 0 else f"round {row['round']}/{self.settings.rounds}"
+        failed = f", {row['failed']} failed" if row["failed"] else ""
+        return f"{name}: accuracy {accuracy}, {row['seconds']:.1f} s{failed}"
+
+
+def head_mode(settings: Settings, head_init: str) -> Head:
+    """`lora.head` with its `auto` resolved.
+
+    A head made of label names is a classifier already and stays as it is; a random one is not,
+    and frozen it would hold every method back, so it is trained and shared.
+    """
+    if settings.lora.head == "auto":
+        return "frozen" if head_init == "labels" else "shared"
+    chosen: Head = settings.lora.head  # type: ignore[assignment]
+    return chosen
+
+
+def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
+    """The last row's figures and the totals."""
+    rows = folder.rounds()
+    totals = {
+        key: sum(row[key] for row in rows)
+        for key in ("upload_bytes", "download_bytes", "evaluate_bytes", "upload_values", "seconds")
+    }
+    return {
+        **rows[-1],
+        **totals,
+        "strategy": settings.strategy.name,
+        "rounds": settings.rounds,
+        "epsilon": None,
+        "delta": None,
+        "adapter": str(folder.adapter),
+        "versions": {"bract": bract.__version__, **_versions("flwr", "numpy", "safetensors", "torch", "peft", "transformers")},
+    }
+
+
+def _state(settings: Settings, folder: RunFolder, joined: Joined, head: np.ndarray) -> Checkpoint:
+    if settings.run.resume and (folder.checkpoint.is_file() or folder.rounds()):
+        state = Checkpoint.load(folder.checkpoint)
+        if state.layout != joined.layout:
+            raise BractError(
+                f"run.resume: the run's layout is {state.layout.fingerprint.hex()}, the clients have "
+                f"{joined.layout.fingerprint.hex()}"
+            )
+        folder.forget_after(state.round)
+        say(f"going on after round {state.round}")
+        return state
+    parts = initial.draw(joined.layout, settings.seed)
+    if joined.layout.head:
+        parts["head"] = head
+    return Checkpoint(0, secrets.token_hex(8), joined.layout, parts)
+
+
+def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
+    return Federation(
+        layout=joined.layout,
+        members=joined.members,
+        name=name,
+        seed=settings.seed,
+        fraction=settings.federation.fraction,
+        quorum=settings.federation.quorum,
+        weights=settings.strategy.weights,
+        head=head_mode(settings, joined.head_init),
+        codec=settings.wire.codec,  # type: ignore[arg-type]
+    )
+
+
+def _test_set(settings: Settings, joined: Joined) -> Any:
+    if not settings.data.test:
+        return None
+    from server_app.evaluation import Evaluator  # torch only where it is asked for
+
+    return Evaluator(settings, joined.labels, joined.layout)
+
+
+def _add_accuracy(clients: list[dict[str, Any]], measured: MetricRecord | None) -> None:
+    found: dict[str, Any] = dict(measured or {})
+    by_client = {
+        partition: (correct / count, count)
+        for partition, correct, count in zip(
+            found.get("partitions", []), found.get("correct", []), found.get("counts", []), strict=True
+        )
+    }
+    for row in clients:
+        row["accuracy"], row["held_out"] = by_client.get(row["partition"], (None, None))
+
+
+def _versions(*names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # the server does without the training packages
+    return found
+
+

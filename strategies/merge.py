@@ -1,0 +1,80 @@
+"""Adding up clients' updates so that the order in which they arrive does not matter.
+
+Floating-point addition is not associative: the same replies in another order give other last
+bits. Integer addition is. So every weighted value is cut into two integers once, on its own,
+and only those are added.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bract.layout import Part, Parts, Vector
+from bract.payload import Payload, PayloadError
+
+COARSE = 2.0**16  # the high integer counts 2**-16
+FINE = 2.0**62  # the low integer counts 2**-62
+LIMIT = 2.0**30  # of one weighted value: 2**17 of them cannot overflow the high integer
+BLOCK = 1 << 15  # values at a time: what one step touches stays in the processor's cache
+
+
+class ExactSum:
+    """A sum of weighted vectors, the same bits in any order of addition.
+
+    Guaranteed: each term is rounded once, by at most 2**-63; the sum of up to 2**17 terms is
+    then exact, and rounded once more when it is read. Memory is 16 bytes a value, whatever the
+    number of terms. A term with a value of 2**30 or more is refused and leaves no trace.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._high: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+        self._low: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+
+    def check(self, weight: float, values: Vector) -> None:
+        """Refuse a term that could overflow the sum."""
+        if len(values) and float(np.abs(values).max()) * abs(weight) >= LIMIT:
+            raise PayloadError("a value is out of all bounds")
+
+    def add(self, weight: float, values: Vector, where: NDArray[np.int64] | None = None) -> None:
+        """Add weight * values, to the whole vector or to the named positions of it."""
+        self.check(weight, values)
+        for start in range(0, len(values), BLOCK):
+            block = slice(start, start + BLOCK)
+            term = values[block].astype(np.float64) * weight
+            high = np.rint(term * COARSE)
+            low = np.rint((term - high / COARSE) * FINE)
+            target = block if where is None else where[block]
+            self._high[target] += high.astype(np.int64)
+            self._low[target] += low.astype(np.int64)
+
+    def value(self) -> NDArray[np.float64]:
+        """The sum, rounded to float64."""
+        return self._high / COARSE + self._low / FINE
+
+
+class WeightedMean:
+    """The mean of clients' parts, each client by its weight.
+
+        new = sum_k w_k x_k / sum_k w_k
+    """
+
+    def __init__(self, sizes: Mapping[Part, int]) -> None:
+        self._sums = {part: ExactSum(size) for part, size in sizes.items()}
+        self._weights: list[float] = []
+
+    def add(self, weight: float, payload: Payload) -> None:
+        """Take one client's reply in; a refused one leaves no trace."""
+        for part, total in self._sums.items():
+            total.check(weight, payload.parts[part])
+        for part, total in self._sums.items():
+            total.add(weight, payload.parts[part])
+        self._weights.append(weight)
+
+    def result(self) -> Parts:
+        """The mean of what was added."""
+        weight = math.fsum(self._weights)  # fsum is exact, so the order does not matter here either
+        return {
+            part: (total.value() / weight).astype(np.float32) for part, total in self._sums.items()
+        }

@@ -1,0 +1,55 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bract.errors import BractError
+from bract.settings import Settings, declared, flatten, read
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def test_the_app_declares_every_setting_with_its_default():
+    config = tomllib.loads(PROJECT.read_text())["tool"]["flwr"]["app"]["config"]
+    assert flatten(config) == Settings().flat()
+
+
+def test_settings_survive_being_written():
+    settings = read({"lora.rank": 3, "train.lr": 1, "data.source": 'file:/a "b"\\c.csv', "seed": 4})
+    assert read(flatten(tomllib.loads(settings.to_toml()))) == settings
+    assert settings.train.lr == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"lora.rnak": 4}, "lora.rnak: no such setting; the nearest is lora.rank"),
+        ({"strategy.name": "fa"}, "strategy.name = 'fa'.*one of fedit, ffa.*nearest is ffa"),
+        ({"lora.rank": "8"}, "lora.rank = '8': should be a whole number, such as 8"),
+        ({"lora.rank": 0}, "lora.rank = 0: should be between 1 and 1024"),
+        ({"rounds": True}, "rounds = True: should be a whole number"),
+        ({"train.lr": -1.0}, "train.lr = -1.0: should be at least 0"),
+        ({"train.lr": float("nan")}, "train.lr = nan: should be at least 0"),
+        ({"federation.fraction": 1.5}, "federation.fraction = 1.5: should be between"),
+        ({"data.source": "file:train.csv"}, "data.source.*demo, file:/absolute"),
+        ({"data.partition": "dirichlet"}, "data.partition.*iid, dirichlet:0.1"),
+        ({"data.partition": "dirichlet:0"}, "data.partition.*above 0"),
+        ({"run.folder": "relative"}, "run.folder.*absolute"),
+        ({"run.resume": True}, "run.folder should name"),
+        ({"model.pooling": "native", "lora.head-init": "labels"}, "needs a pooled head"),
+    ],
+)
+def test_a_bad_setting_is_named_with_what_would_be_right(values, words):
+    with pytest.raises(BractError, match=words) as caught:
+        read(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_faults_are_reported_at_once():
+    with pytest.raises(BractError) as caught:
+        read({"lora.rank": 0, "rounds": 0, "nonsense": 1})
+    assert all(word in str(caught.value) for word in ("lora.rank", "rounds", "nonsense"))
+
+
+def test_every_setting_has_help():
+    assert all(field.metadata["help"] for field in declared().values())

@@ -1,0 +1,190 @@
+"""A federation in one process: Flower's messages and Bract's apps, without Ray or sockets.
+
+Messages are written to bytes and read again, as between machines, and ClientApp and strategy
+are the real ones. Only the transport is missing, so a round takes milliseconds.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
+
+from bract.settings import Settings
+from client_app.app import app as client_app
+
+RUN_ID = 1
+
+TEXTS = {
+    "lost": ["my card is lost", "i lost the card", "card gone", "where is my lost card"],
+    "late": ["the transfer is late", "my money is late", "late again", "it has not come yet"],
+    "rate": ["what is the rate", "the rate today", "tell me the rate", "which rate is it"],
+    "help": ["i need help", "please help me", "can you help", "help with my account"],
+}
+
+
+class InProcessGrid(Grid):
+    """Calls the ClientApp as soon as a message is pushed.
+
+    `tamper` may change a reply before the server sees it (None: it is lost); `order` may change the
+    order in which replies are given out; `log` keeps all messages as (type, partition, request
+    bytes, reply bytes).
+    """
+
+    def __init__(
+        self,
+        clients: int,
+        run_config: dict[str, Any],
+        *,
+        tamper: Callable[[int, Message], Message | None] | None = None,
+        order: Callable[[list[Message]], list[Message]] | None = None,
+        first_node: int = 1000,
+    ) -> None:
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
+        self.nodes = {first_node + 7 * i: i for i in range(clients)}
+        self.run_config = run_config
+        self.tamper = tamper or (lambda partition, reply: reply)
+        self.order = order or (lambda replies: replies)
+        self.log: list[tuple[str, int, bytes, bytes]] = []
+        self.app = client_app
+        self._replies: list[Message] = []
+
+    def set_run(self, run: Any) -> None: ...
+
+    @property
+    def run(self) -> Any:
+        return None
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        raise NotImplementedError
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self.nodes)
+
+    def get_nodes(self) -> Iterable[Any]:
+        return []
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        ids = []
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = str(uuid4())
+            ids.append(message.metadata.message_id)
+            self._deliver(message)
+        return ids
+
+    def _deliver(self, message: Message) -> None:
+        partition = self.nodes[message.metadata.dst_node_id]
+        request = written(message.content)
+        arrived = Message(
+            content=read_back(request), dst_node_id=message.metadata.dst_node_id,
+            message_type=message.metadata.message_type,
+        )  # fmt: skip
+        arrived.metadata.__dict__["_message_id"] = message.metadata.message_id
+        node_config = {"partition-id": partition, "num-partitions": len(self.nodes)}
+        context = Context(RUN_ID, message.metadata.dst_node_id, node_config, RecordDict(), self.run_config)
+        answer = b""
+        try:
+            reply = self.app(arrived, context)
+            answer = written(reply.content)
+            reply = Message(read_back(answer), reply_to=arrived)
+        except Exception as error:  # as Flower does: whatever an app raises becomes an error reply
+            text = f"<class 'ClientAppException'>:<'{type(error).__name__}: {error}'>"
+            reply = Message(Error(code=2, reason=text), reply_to=arrived)
+        reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
+        self.log.append((message.metadata.message_type, partition, request, answer))
+        changed = self.tamper(partition, reply)
+        if changed is not None:
+            self._replies.append(changed)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        wanted = set(message_ids)
+        found = [m for m in self._replies if m.metadata.reply_to_message_id in wanted]
+        self._replies = [m for m in self._replies if m not in found]
+        return self.order(found)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        end = time.monotonic() + (timeout or 60)
+        waiting = set(self.push_messages(messages))
+        replies: list[Message] = []
+        while waiting and time.monotonic() < end:
+            found = list(self.pull_messages(waiting))
+            waiting -= {m.metadata.reply_to_message_id for m in found}
+            replies += found
+        return replies
+
+
+def written(content: RecordDict) -> bytes:
+    """A message's content as it goes over the wire."""
+    return recorddict_to_proto(content).SerializeToString()
+
+
+def read_back(data: bytes) -> RecordDict:
+    """What `written` wrote."""
+    from flwr.proto.recorddict_pb2 import RecordDict as Proto
+
+    return recorddict_from_proto(Proto.FromString(data))
+
+
+def tiny_model(folder: Path, kind: str = "bert") -> Path:
+    """A two-layer model with random weights and a word tokenizer, made on the spot."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+        LlamaConfig,
+        LlamaForSequenceClassification,
+        PreTrainedTokenizerFast,
+        RobertaConfig,
+        RobertaForSequenceClassification,
+    )
+
+    words = sorted({word for texts in TEXTS.values() for text in texts for word in text.split()})
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    size = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, "pad_token_id": 0}
+    bert = {**size, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    if kind == "bert":
+        model: Any = BertForSequenceClassification(BertConfig(**bert))
+    elif kind == "roberta":
+        model = RobertaForSequenceClassification(RobertaConfig(**bert))
+    elif kind == "distilbert":
+        model = DistilBertForSequenceClassification(
+            DistilBertConfig(**size, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
+        )
+    else:
+        model = LlamaForSequenceClassification(LlamaConfig(**bert, num_key_value_heads=1))
+    model.save_pretrained(folder)
+    return folder
+
+
+def tiny_data(path: Path, copies: int = 6) -> Path:
+    """A CSV with a few texts of four labels and a natural column."""
+    lines = ["text,label,site"]
+    for copy in range(copies):
+        for label, texts in TEXTS.items():
+            lines += [f"{text} {['', 'please', 'now'][copy % 3]},{label},site{copy % 3}" for text in texts]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def settings_of(values: dict[str, Any]) -> dict[str, Any]:
+    """A whole run config: the defaults, and these."""
+    return {**Settings().flat(), **values}
