@@ -27,8 +27,7 @@ def locate(name: str) -> str:
         folder = Path(spec.origin).parent / "model"
         if sha256(folder / "model.safetensors") != MINILM_SHA256:
             raise BractError(
-                f"model.name = 'minilm': the weights in {folder} are not the published ones; "
-                "install the package again"
+                f"model.name = 'minilm': the weights in {folder} are not the published ones; install the package again"
             )
         return str(folder)
     folder = Path(name).expanduser()
@@ -78,7 +77,7 @@ def find(place: str, name: str) -> Path | None:
     if Path(place).is_dir():
         path = Path(place) / name
         return path if path.is_file() else None
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)

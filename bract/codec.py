@@ -26,14 +26,14 @@ def encode(codec: Codec, values: Vector, widths: Widths, rng: np.random.Generato
     limited to ±65504: larger values are cut there rather than becoming infinite.
     """
     if codec == "float32":
-        return values.astype("<f4", copy=False).tobytes()
+        return bytes(values.astype("<f4", copy=False).tobytes())
     if codec == "float16":
-        return np.clip(values, -65504, 65504).astype("<f2").tobytes()
+        return bytes(np.clip(values, -65504, 65504).astype("<f2").tobytes())
     peaks = np.maximum.reduceat(np.abs(values), _starts(widths)) if len(values) else values[:0]
     scales = np.maximum(peaks / np.float32(127), np.finfo(np.float32).tiny).astype("<f4")
     scaled = values / np.repeat(scales, widths)
     rounded = np.floor(scaled + rng.random(len(scaled), dtype=np.float32))
-    return scales.tobytes() + np.clip(rounded, -127, 127).astype(np.int8).tobytes()
+    return bytes(scales.tobytes() + np.clip(rounded, -127, 127).astype(np.int8).tobytes())
 
 
 def decode(codec: Codec, data: bytes | memoryview, widths: Widths) -> Vector:

@@ -67,9 +67,7 @@ def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, place: str,
         wanted["data.partition"] = group
     for key, name in wanted.items():
         if name not in rows:
-            raise BractError(
-                f"{key} = {name!r}: {place} has no such column; it has {', '.join(rows) or 'none'}"
-            )
+            raise BractError(f"{key} = {name!r}: {place} has no such column; it has {', '.join(rows) or 'none'}")
     texts = [_text(value) for value in rows[settings.text]]
     labels = [_text(value) for value in rows[settings.label]]
     groups = [_text(value) for value in rows[group]] if group else []
@@ -88,9 +86,7 @@ def load_test(settings: DataSettings, names: Sequence[str]) -> Table:
     test = table(read_rows(Path(settings.test), "data.test"), settings, settings.test)
     unknown = sorted(set(test.labels) - set(names))
     if unknown:
-        raise BractError(
-            f"data.test: {settings.test} has labels that training never saw: {', '.join(unknown[:5])}"
-        )
+        raise BractError(f"data.test: {settings.test} has labels that training never saw: {', '.join(unknown[:5])}")
     return test
 
 
@@ -100,21 +96,27 @@ def label_set(settings: DataSettings, data: Table) -> LabelSet:
         names, descriptions = _read_labels(Path(settings.labels))
         unknown = sorted(set(data.labels) - set(names))
         if unknown:
-            raise BractError(
-                f"data.labels: {settings.labels} lacks labels that the data has: {', '.join(unknown[:5])}"
-            )
+            raise BractError(f"data.labels: {settings.labels} lacks labels that the data has: {', '.join(unknown[:5])}")
         return LabelSet(names, descriptions)
     names = tuple(sorted(set(data.labels)))
     if settings.source == "demo":
         from bract import demo
 
-        return LabelSet(names, tuple(demo.LABELS[name] for name in names))
+        return LabelSet(names, tuple(described(name, demo.LABELS[name]) for name in names))
     return LabelSet(names, tuple(in_words(name) for name in names))
 
 
 def in_words(name: str) -> str:
     """A label's name as text: `card_arrival` becomes `card arrival`."""
     return " ".join(name.replace("_", " ").replace("-", " ").split())
+
+
+def described(name: str, description: str) -> str:
+    """What stands for a label where its embedding starts the head: name and description together.
+
+    On the demo that is right more often, untrained, than the name or the description alone.
+    """
+    return f"{in_words(name)}: {description}" if description else in_words(name)
 
 
 def read_rows(path: Path, key: str) -> dict[str, list[Any]]:
@@ -139,7 +141,7 @@ def _csv(path: Path) -> dict[str, list[Any]]:
         except csv.Error as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
     for number, row in enumerate(rows, start=1):
-        if "" in row and "" not in names or None in row.values():
+        if ("" in row and "" not in names) or None in row.values():
             raise ValueError(f"record {number} does not have {len(names)} fields")
     return {name: [row[name] for row in rows] for name in names}
 
@@ -188,10 +190,10 @@ def _read_labels(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except (OSError, ValueError) as error:
         raise BractError(f"data.labels: {path} cannot be read as JSON: {error}") from error
     if isinstance(value, list):
-        value = {name: in_words(str(name)) for name in value}
+        value = dict.fromkeys(map(str, value), "")
     if not isinstance(value, dict) or not all(isinstance(v, str) for kv in value.items() for v in kv):
         raise BractError(f"data.labels: {path} should hold a list of names, or names with descriptions")
-    return tuple(value), tuple(value.values())
+    return tuple(value), tuple(described(name, text) for name, text in value.items())
 
 
 def _text(value: Any) -> str:

@@ -77,8 +77,7 @@ _BRANCHES: dict[str, tuple[float, str]] = {
     ),
     "old-town": (
         1.3,
-        "cash_machine_paid_too_little card_kept_by_machine pin_forgotten"
-        " cash_deposit_missing account_statement",
+        "cash_machine_paid_too_little card_kept_by_machine pin_forgotten cash_deposit_missing account_statement",
     ),
     "university": (
         1.4,
@@ -98,8 +97,7 @@ _BRANCHES: dict[str, tuple[float, str]] = {
     ),
     "riverside": (
         0.9,
-        "stop_regular_payment transfer_cancel transfer_not_arrived"
-        " transfer_to_wrong_account phone_number_change",
+        "stop_regular_payment transfer_cancel transfer_not_arrived transfer_to_wrong_account phone_number_change",
     ),
     "airport": (
         0.7,

@@ -1298,10 +1298,8 @@ SLOTS = {
     "when": "yesterday|on Monday|last night|this morning|two days ago|last week"
     "|over the weekend|on Friday|the other day|ten days ago|just now|last month"
     "|on the 3rd|a fortnight ago|before Easter|around noon",
-    "when2": "tomorrow|next week|on Thursday|next month|at the weekend|on the 15th"
-    "|in a few days|on the first",
-    "since": "since Tuesday|for a week|for three days|since last month|for ages"
-    "|for a fortnight|since the 4th",
+    "when2": "tomorrow|next week|on Thursday|next month|at the weekend|on the 15th|in a few days|on the first",
+    "since": "since Tuesday|for a week|for three days|since last month|for ages|for a fortnight|since the 4th",
     "day": "Sunday|Wednesday|yesterday|the update|Christmas|last week",
     "place": "on the bus|at the station|in a taxi|at the beach|on the train"
     "|at the market|in the park|at a festival|in the library|at the airport"
@@ -1309,8 +1307,7 @@ SLOTS = {
     "place2": "the branch|your branch in town|the one by the church"
     "|the shopping centre|the railway station|the high street|the post office",
     "city": "Leeds|Bristol|Cardiff|York|Dundee|Exeter|Norwich|Belfast|Oxford|Hull",
-    "abroad": "Norway|Japan|Portugal|Kenya|Canada|Turkey|Brazil|Poland|India|Greece"
-    "|Mexico|Iceland|Vietnam|the States",
+    "abroad": "Norway|Japan|Portugal|Kenya|Canada|Turkey|Brazil|Poland|India|Greece|Mexico|Iceland|Vietnam|the States",
     "month": "January|March|April|June|August|September|November",
     "app": "the app|online banking|internet banking|your app|the mobile app",
 }

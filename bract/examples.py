@@ -37,9 +37,7 @@ class Measured:
     loss: float
 
 
-def examples(
-    texts: Sequence[str], labels: Sequence[str], names: Sequence[str], place: str, length: int
-) -> Examples:
+def examples(texts: Sequence[str], labels: Sequence[str], names: Sequence[str], place: str, length: int) -> Examples:
     """Texts tokenised, labels numbered in the order of `names`."""
     number = {name: i for i, name in enumerate(names)}
     classes = np.array([number[label] for label in labels], dtype=np.int64)

@@ -134,7 +134,7 @@ def _status(link: Link, run_id: str, place: Path) -> tuple[str, str]:
     end = time.monotonic() + 60
     while True:
         found = _json(_call(link, "list", "--run-id", run_id, link.name, "--format", "json", place=place).stdout)
-        run = next(iter(found.get("runs") or []), {})
+        run: dict[str, Any] = next(iter(found.get("runs") or []), {})
         status = str(run.get("status") or "unknown")
         if status.startswith("finished") or time.monotonic() > end:
             return status, " ".join(str(run.get("details") or "").split())
@@ -154,12 +154,20 @@ def _simulation(environment: Mapping[str, str], place: Path) -> Iterator[Link]:
         f'[superlink]\ndefault = "bract"\n[superlink.bract]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
     environment = {**environment, "FLWR_HOME": str(flower)}
-    command = [_tool("flower-superlink"), "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        _tool("flower-superlink"),
+        "--insecure",
+        "--simulation",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     log_path = place / "superlink.log"
     with log_path.open("w") as log:
         process = subprocess.Popen(
             [str(word) for word in command], cwd=neutral, env=environment, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509
+            stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
     try:
         _wait_for(port, process, log_path)

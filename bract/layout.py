@@ -71,10 +71,7 @@ class Layout:
     def widths(self, part: Part) -> NDArray[np.int64]:
         """Values in each row of a part: a row is a slot, or a row of a tensor of the head."""
         if part == "head":
-            rows = [
-                [t.shape[-1]] * (t.size // t.shape[-1]) if len(t.shape) > 1 else [t.size]
-                for t in self.head
-            ]
+            rows = [[t.shape[-1]] * (t.size // t.shape[-1]) if len(t.shape) > 1 else [t.size] for t in self.head]
             return np.array([width for tensor in rows for width in tensor], dtype=np.int64)
         width = [m.d_in if part == "A" else m.d_out for m in self.modules]
         return np.repeat(np.array(width, dtype=np.int64), self.rank)

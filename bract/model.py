@@ -86,7 +86,7 @@ def build(shape: Shape, *, meta: bool = False) -> "Classifier":
     """
     config = _config(shape)
     native = shape.pooling == "native"
-    auto = AutoModelForSequenceClassification if native else AutoModel
+    auto: Any = AutoModelForSequenceClassification if native else AutoModel
     if meta:
         with torch.device("meta"):
             model = auto.from_config(config, trust_remote_code=False)
@@ -103,9 +103,8 @@ def build(shape: Shape, *, meta: bool = False) -> "Classifier":
     names = {name for name, m in model.named_modules() if _is_linear(m) and _inside(m, encoder)}
     targets = choose_targets(shape.targets, names)
     model.requires_grad_(False)
-    peft_config = LoraConfig(
-        r=shape.rank, lora_alpha=shape.alpha, target_modules=targets, lora_dropout=0.0, bias="none",
-    )  # fmt: skip
+    alpha: Any = shape.alpha  # PEFT writes int and takes any number
+    peft_config = LoraConfig(r=shape.rank, lora_alpha=alpha, target_modules=targets, lora_dropout=0.0, bias="none")
     return Classifier(get_peft_model(model, peft_config), shape)
 
 
@@ -117,8 +116,8 @@ class Classifier(nn.Module):
         self.model = model
         self.shape = shape
         inner: Any = model.get_base_model()
-        self.width = int(inner.config.hidden_size)
-        self.layers: dict[str, LoraLayer] = {
+        self.width: int = inner.config.hidden_size
+        self.layers: dict[str, Any] = {
             name: module for name, module in inner.named_modules() if isinstance(module, LoraLayer)
         }
         if shape.pooling == "native":
@@ -134,10 +133,7 @@ class Classifier(nn.Module):
     @property
     def layout(self) -> Layout:
         """The adapter's layout."""
-        modules = [
-            Module(name, int(layer.in_features), int(layer.out_features))
-            for name, layer in self.layers.items()
-        ]
+        modules = [Module(name, layer.in_features, layer.out_features) for name, layer in self.layers.items()]
         head = [HeadTensor(name, tuple(p.shape)) for name, p in self.head.items()]
         return Layout(tuple(modules), self.shape.rank, tuple(head))
 
@@ -185,17 +181,13 @@ class Classifier(nn.Module):
         """The parameters of a part, in the layout's order."""
         if part == "head":
             return list(self.head.values())
-        return [
-            (layer.lora_A if part == "A" else layer.lora_B)["default"].weight
-            for layer in self.layers.values()
-        ]
+        factors: list[Any] = [layer.lora_A if part == "A" else layer.lora_B for layer in self.layers.values()]
+        return [factor["default"].weight for factor in factors]
 
     @torch.no_grad()
     def get(self, part: Part) -> Vector:
         """The part's values, as a flat vector in the layout's order."""
-        flat = [
-            (p.T if part == "B" else p).reshape(-1).float() for p in self.parameters_of(part)
-        ]
+        flat = [(p.T if part == "B" else p).reshape(-1).float() for p in self.parameters_of(part)]
         return np.ascontiguousarray(torch.cat(flat).cpu().numpy())
 
     @torch.no_grad()
@@ -257,9 +249,7 @@ def choose_targets(targets: str, names: set[str]) -> list[str]:
     if not chosen or (targets != "attention" and missing):
         ends = sorted({name.rsplit(".", 1)[-1] for name in names})
         what = "query and value maps" if targets == "attention" else ", ".join(sorted(missing))
-        raise BractError(
-            f"lora.targets = {targets!r}: the model has no {what}; its linear maps are {', '.join(ends)}"
-        )
+        raise BractError(f"lora.targets = {targets!r}: the model has no {what}; its linear maps are {', '.join(ends)}")
     return sorted(chosen)
 
 

@@ -83,10 +83,7 @@ class Partition:
                 class_assignment_mode="first-deterministic", seed=seed,
             )  # fmt: skip
         order = np.random.default_rng([seed, 0]).permutation(len(self.table))
-        chosen.dataset = Dataset.from_dict(
-            {"row": order, "label": [self.table.labels[i] for i in order]}
-        )
+        chosen.dataset = Dataset.from_dict({"row": order, "label": [self.table.labels[i] for i in order]})
         return [
-            np.sort(np.array(chosen.load_partition(client)["row"], dtype=np.int64))
-            for client in range(self.clients)
+            np.sort(np.array(chosen.load_partition(client)["row"], dtype=np.int64)) for client in range(self.clients)
         ]

@@ -68,9 +68,7 @@ def pack(
     for part in names:
         vector = payload.parts[part]
         if len(vector) != layout.size(part, slots):
-            raise PayloadError(
-                f"part {part} has {len(vector)} values, the layout asks for {layout.size(part, slots)}"
-            )
+            raise PayloadError(f"part {part} has {len(vector)} values, the layout asks for {layout.size(part, slots)}")
         if not np.isfinite(vector).all():
             raise PayloadError(f"part {part} holds a value that is not finite")
         pieces.append(encode(codec, vector, _widths(layout, part, slots), rng))
@@ -81,7 +79,7 @@ def unpack(
     layout: Layout,
     data: NDArray[np.uint8],
     *,
-    round: int,
+    round: int,  # noqa: A002 - the field's name
     parts: Collection[Part],
 ) -> Payload:
     """Read a payload that must be of this layout and round and carry exactly these parts.
@@ -91,7 +89,7 @@ def unpack(
     """
     if data.dtype != np.uint8 or data.ndim != 1:
         raise PayloadError(f"the array is {data.dtype} of shape {data.shape}, not a row of bytes")
-    view = memoryview(np.ascontiguousarray(data)).cast("B")
+    view = memoryview(np.ascontiguousarray(data))  # type: ignore[arg-type]  # an array is a buffer
     if len(view) < HEADER.size:
         raise PayloadError(f"{len(view)} bytes are shorter than a header")
     magic, version, codec_id, mask, flags, sent_round, fingerprint = HEADER.unpack_from(view)
@@ -100,18 +98,14 @@ def unpack(
     if version != VERSION:
         raise PayloadError(f"payload format {version}, this side speaks {VERSION}")
     if fingerprint != layout.fingerprint:
-        raise PayloadError(
-            f"layout {fingerprint.hex()}, this side has {layout.fingerprint.hex()}"
-        )
+        raise PayloadError(f"layout {fingerprint.hex()}, this side has {layout.fingerprint.hex()}")
     if sent_round != round:
         raise PayloadError(f"round {sent_round}, this is round {round}")
     if codec_id >= len(CODECS) or flags not in (0, PARTIAL):
         raise PayloadError(f"unknown codec {codec_id} or flags {flags}")
     names = [part for i, part in enumerate(PARTS) if mask >> i & 1]
     if mask >> len(PARTS) or set(names) != set(parts):
-        raise PayloadError(
-            f"parts {names or 'none'}, the plan asks for {[p for p in PARTS if p in parts]}"
-        )
+        raise PayloadError(f"parts {names or 'none'}, the plan asks for {[p for p in PARTS if p in parts]}")
     offset = HEADER.size
     slots: Slots | None = None
     if flags & PARTIAL:

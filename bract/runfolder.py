@@ -1,6 +1,6 @@
 """The run folder: the result of a run, complete by itself.
 
-    settings.toml   rounds.jsonl   clients.jsonl   summary.json   checkpoint/   adapter/   report.html
+settings.toml   rounds.jsonl   clients.jsonl   summary.json   checkpoint/   adapter/   report.html
 """
 
 import fcntl
@@ -20,7 +20,7 @@ MAY_DIFFER = {"rounds", "run.resume", "run.folder", "federation.deadline"}
 
 
 class RunFolder:
-    """One run's files. Only one process at a time holds it; the lock ends with the process."""
+    """One run's files. Only one process at a time may write them; the lock ends with the process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,6 +30,10 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BractError(f"run.folder: another process is writing to {path}") from error
+
+    def release(self) -> None:
+        """Let others write; the files stay readable through this object."""
+        self._lock.close()
 
     @staticmethod
     def start(settings: Settings) -> "RunFolder":

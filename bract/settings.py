@@ -132,7 +132,9 @@ class WireSettings:
 class RunSettings:
     """Where the results go."""
 
-    folder: str = setting("", "absolute; default: a new one under ~/.bract/runs", pattern=r"|/.+", example="/absolute/folder")
+    folder: str = setting(
+        "", "absolute; default: a new one under ~/.bract/runs", pattern=r"|/.+", example="/absolute/folder"
+    )
     resume: bool = setting(False, "go on from the folder's checkpoint")
 
 
@@ -244,9 +246,7 @@ def _build(values: Mapping[str, Value]) -> Settings:
     for top in fields(Settings):
         prefix = f"{_hyphens(top.name)}."
         inner = {
-            key.removeprefix(prefix).replace("-", "_"): value
-            for key, value in values.items()
-            if key.startswith(prefix)
+            key.removeprefix(prefix).replace("-", "_"): value for key, value in values.items() if key.startswith(prefix)
         }
         if callable(top.default_factory):
             sections[top.name] = type(top.default_factory())(**inner)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = ClientApp()
 
 
-
 def _client(context: Context) -> "Client":
     from client_app.client import Client
 

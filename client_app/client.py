@@ -58,10 +58,8 @@ class Client:
 
     @cached_property
     def shard(self) -> worker.Shard:
-        """This client's examples."""
-        return worker.shard(
-            self.settings.data, self.settings.seed, self.clients, self.partition, self.shape.place
-        )
+        """The client's examples."""
+        return worker.shard(self.settings.data, self.settings.seed, self.clients, self.partition, self.shape.place)
 
     def card(self) -> dict[str, Any]:
         """What the server compares before any training."""
@@ -104,9 +102,7 @@ class Client:
         if plan.keeps:
             state.save(self.layout, plan.round, {part: parts[part] for part in plan.keeps})
         sent: Parts = {
-            part: parts[part]
-            if slots is None or part == "head"
-            else parts[part][self.layout.positions(part, slots)]
+            part: parts[part] if slots is None or part == "head" else parts[part][self.layout.positions(part, slots)]
             for part in plan.sends
         }
         reply = RecordDict({REPORT: ConfigRecord({"status": "done"})})
@@ -141,9 +137,7 @@ class Client:
             }
         )  # fmt: skip
 
-    def _laid_in(
-        self, plan: Plan, content: RecordDict, state: ClientState, *, after: bool = False
-    ) -> model.Classifier:
+    def _laid_in(self, plan: Plan, content: RecordDict, state: ClientState, *, after: bool = False) -> model.Classifier:
         """The worker's model with this client's parts: received, else kept, else the first values."""
         received = unpack(self.layout, get_payload(content), round=plan.round, parts=plan.receives)
         if received.slots is not None:

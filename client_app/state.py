@@ -53,10 +53,11 @@ class ClientState:
         self.folder.chmod(0o700)
         meta = {"version": VERSION, "layout": layout.fingerprint.hex()}
         with replacing(self.folder / f"round-{round_:06d}.safetensors") as temporary:
-            save_file(dict(parts), temporary, metadata=meta)
+            save_file({str(name): value for name, value in parts.items()}, temporary, metadata=meta)
             temporary.chmod(0o600)
         for number, path in self._files():
-            if number > round_ or number < round_ - 1 and len(self._files()) > 2:
+            # A later file is of a future that a resumed run left; two are kept of the past.
+            if number > round_ or path not in [p for _, p in self._files()[-2:]]:
                 path.unlink()
 
     def _files(self) -> list[tuple[int, Path]]:

@@ -25,9 +25,7 @@ class Trained:
     seconds: float
 
 
-def batches(
-    examples: int, settings: TrainSettings, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
+def batches(examples: int, settings: TrainSettings, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Batches of a round: shuffled passes, each example once a pass."""
     left = steps_of(settings, examples)
     while left:
@@ -98,9 +96,7 @@ def _outside(
     for part in parts:
         if part == "head":
             continue
-        for parameter, mine in zip(
-            model.parameters_of(part), chosen.reshape(-1, layout.rank), strict=True
-        ):
+        for parameter, mine in zip(model.parameters_of(part), chosen.reshape(-1, layout.rank), strict=True):
             ranks = torch.from_numpy(np.flatnonzero(~mine)).to(model.device)
             where = (ranks,) if part == "A" else (slice(None), ranks)
             kept.append((parameter, where, parameter.data[where].clone()))

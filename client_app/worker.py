@@ -6,13 +6,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-
 from bract.data import LabelSet, Table, label_set, load
 from bract.examples import Examples, examples, pad_id, tokenise
 from bract.layout import Layout, Parts
 from bract.model import Classifier, Shape, build, pick_device
 from bract.partition import Partition
 from bract.settings import DataSettings
+
 
 @dataclass(frozen=True)
 class Shard:

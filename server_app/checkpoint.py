@@ -32,7 +32,11 @@ class Checkpoint:
             "layout": self.layout.to_json(),
         }
         with replacing(path) as temporary:
-            save_file(dict(self.parts), temporary, metadata={"bract": json.dumps(meta)})
+            save_file(
+                {str(name): value for name, value in self.parts.items()},
+                temporary,
+                metadata={"bract": json.dumps(meta)},
+            )
 
     @staticmethod
     def load(path: Path) -> "Checkpoint":

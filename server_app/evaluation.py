@@ -17,9 +17,7 @@ class Evaluator:
         shape = bract.model.shape(settings, len(labels))
         self._layout = layout
         self._model = bract.model.build(shape).to(bract.model.pick_device())
-        self._examples = examples(
-            table.texts, table.labels, labels, shape.place, settings.data.max_length
-        )
+        self._examples = examples(table.texts, table.labels, labels, shape.place, settings.data.max_length)
 
     def measure(self, parts: Parts) -> Measured:
         """Measure the server's model."""

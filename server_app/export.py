@@ -91,9 +91,7 @@ def head_tensors(layout: Layout, parts: Parts) -> dict[str, Any]:
     return {t.name: np.ascontiguousarray(m) for t, m in zip(layout.head, matrices, strict=True)}
 
 
-HEAD_NOTES = {
-    "local": "\nThe clients' heads stay with them: the head in this folder is the untrained start.\n"
-}
+HEAD_NOTES = {"local": "\nThe clients' heads stay with them: the head in this folder is the untrained start.\n"}
 
 POOLS = {
     "native": "",

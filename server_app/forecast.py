@@ -4,9 +4,9 @@ import sys
 import tomllib
 
 from bract import data
-from bract.codec import encoded_size
+from bract.codec import Codec, encoded_size
 from bract.errors import BractError
-from bract.layout import Layout
+from bract.layout import Layout, Part
 from bract.model import build, shape
 from bract.partition import Partition
 from bract.payload import HEADER
@@ -19,9 +19,9 @@ def main() -> int:
     """Settings as TOML on standard input, the number of clients as the argument."""
     try:
         settings = read(flatten(tomllib.loads(sys.stdin.read())))
-        print("\n".join(forecast(settings, int(sys.argv[1]))))  # noqa: T201 - it is the command's output
+        print("\n".join(forecast(settings, int(sys.argv[1]))))
     except BractError as error:
-        print(f"bract: error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"bract: error: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -60,16 +60,16 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
         f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
         f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
-        f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps of "
-        f"{settings.train.batch} in a turn",
+        f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
+        f"of {settings.train.batch} in a turn",
         f"traffic    up {up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
         f"{up:,} in all; down {down:,} for training",
     ]
 
 
-def _bytes(layout: Layout, settings: Settings, parts: tuple[str, ...]) -> int:
-    codec = settings.wire.codec
-    return HEADER.size + sum(encoded_size(codec, layout.widths(part)) for part in parts)  # type: ignore[arg-type]
+def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...]) -> int:
+    codec: Codec = settings.wire.codec  # type: ignore[assignment]
+    return HEADER.size + sum(encoded_size(codec, layout.widths(part)) for part in parts)
 
 
 def _names(parts: tuple[str, ...]) -> str:

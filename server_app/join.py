@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from flwr.app import Message, RecordDict
@@ -12,7 +13,7 @@ from flwr.serverapp import Grid
 
 from bract import messages
 from bract.errors import BractError
-from bract.layout import Layout, Vector
+from bract.layout import Layout, Part, Vector
 from bract.payload import unpack
 from bract.settings import FederationSettings
 from server_app.exchange import exchange
@@ -83,8 +84,9 @@ def brief(grid: Grid, member: Member, layout: Layout, deadline: float) -> tuple[
         if reply.has_error():
             raise BractError(f"client {member.partition} could not prepare: {reason(reply)}")
         config: dict[str, Any] = json.loads(str(reply.content[messages.REPORT]["adapter"]))
-        payload = unpack(layout, messages.get_payload(reply.content), round=0, parts=("head",))
-        return config, payload.parts["head"]
+        head: Part = "head"
+        payload = unpack(layout, messages.get_payload(reply.content), round=0, parts=[head])
+        return config, payload.parts[head]
     raise BractError(f"client {member.partition} did not answer within {deadline:g} seconds")
 
 
@@ -109,11 +111,10 @@ def _card(value: Mapping[str, Any]) -> dict[str, Any]:
 def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
     nodes = sorted(cards, key=lambda node: (cards[node]["partition"], node))
     members = tuple(Member(cards[node]["partition"], node) for node in nodes)
-    for one, two in zip(members, members[1:], strict=False):
+    for one, two in pairwise(members):
         if one.partition == two.partition:
             raise BractError(
-                f"nodes {one.node} and {two.node} both have partition-id={one.partition}; each node "
-                "needs its own"
+                f"nodes {one.node} and {two.node} both have partition-id={one.partition}; each node needs its own"
             )
     for key, name in MUST_AGREE.items():
         values = {node: json.dumps(cards[node].get(key)) for node in nodes}
@@ -122,8 +123,7 @@ def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
         if other is not None:
             mine, theirs = _difference(values[other.node], common)
             raise BractError(
-                f"client {other.partition} (node {other.node}) has another {name}: {mine}, the others "
-                f"have {theirs}"
+                f"client {other.partition} (node {other.node}) has another {name}: {mine}, the others have {theirs}"
             )
     card = cards[nodes[0]]
     layout = Layout.from_json(card["layout"])

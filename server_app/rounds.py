@@ -31,7 +31,15 @@ Head = Literal["frozen", "shared", "local"]
 def run(grid: Grid, settings: Settings) -> RunFolder:
     """The whole run. Raises BractError, with the last complete round on disk, if it cannot go on."""
     folder = RunFolder.resume(settings) if settings.run.resume else RunFolder.start(settings)
-    say(f"run folder {folder.path}")
+    try:
+        say(f"run folder {folder.path}")
+        _run_in(folder, grid, settings)
+    finally:
+        folder.release()
+    return folder
+
+
+def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     joined = join(grid, settings.federation)
     config, head = brief(grid, joined.members[0], joined.layout, settings.federation.deadline)
     evaluate = _test_set(settings, joined)
@@ -50,7 +58,6 @@ def run(grid: Grid, settings: Settings) -> RunFolder:
     Export(settings, joined, config).write(folder.adapter, state.parts, accuracy)
     folder.write_summary(summary(folder, settings))
     report.report(folder.path)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -77,14 +84,11 @@ class Rounds:
         start = time.perf_counter()
         number = state.round + 1
         self.strategy.on_reply = lambda partition, done, total: say(
-            f"round {number}/{self.settings.rounds}: {done} of {total} clients, "
-            f"{time.perf_counter() - start:.0f} s"
+            f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
         arrays, trained = self.strategy.aggregate_train(
             number,
-            self._exchange(
-                self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)
-            ),
+            self._exchange(self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)),
         )
         if arrays is None or trained is None:
             reasons = sorted({row.reason for row in self.strategy.rows})
@@ -104,9 +108,7 @@ class Rounds:
         return exchange(self.grid, messages, self.settings.federation.deadline)
 
     def _measure(self, state: Checkpoint) -> MetricRecord | None:
-        configured = self.strategy.configure_evaluate(
-            state.round, to_arrays(state.parts), ConfigRecord(), self.grid
-        )
+        configured = self.strategy.configure_evaluate(state.round, to_arrays(state.parts), ConfigRecord(), self.grid)
         return self.strategy.aggregate_evaluate(state.round, self._exchange(configured))
 
     def _row(
@@ -167,7 +169,10 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
         "epsilon": None,
         "delta": None,
         "adapter": str(folder.adapter),
-        "versions": {"bract": bract.__version__, **_versions("flwr", "numpy", "safetensors", "torch", "peft", "transformers")},
+        "versions": {
+            "bract": bract.__version__,
+            **_versions("flwr", "numpy", "safetensors", "torch", "peft", "transformers"),
+        },
     }
 
 
@@ -230,5 +235,3 @@ def _versions(*names: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue  # the server does without the training packages
     return found
-
-

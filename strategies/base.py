@@ -242,9 +242,7 @@ class FederatedLora(Strategy):
             self._measuring.append((self._message(plan, member, messages.EVALUATE), member))
         return [message for message, _ in self._measuring]
 
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Accuracy and mean loss over all held-out examples of the clients that answered.
 
         `partitions`, `correct` and `counts` give each client's figures, in order.
@@ -294,13 +292,9 @@ class FederatedLora(Strategy):
         if plan.receives not in self._packed:
             parts: Parts = {part: self._arrays[part] for part in plan.receives}
             rng = np.random.default_rng([self.federation.seed, 4, plan.round])
-            data = pack(
-                self.federation.layout, Payload(plan.round, parts), self.federation.codec, rng
-            )
+            data = pack(self.federation.layout, Payload(plan.round, parts), self.federation.codec, rng)
             self._packed[plan.receives] = messages.payload_record(data)
-        content = RecordDict(
-            {messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[plan.receives]}
-        )
+        content = RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[plan.receives]})
         return Message(content, dst_node_id=member.node, message_type=kind)
 
 
@@ -320,4 +314,3 @@ def reason(reply: Message) -> str:
     for mark in ("BractError: ", "PayloadError: "):
         text = text.rpartition(mark)[2]
     return text.removesuffix("'>")
-

@@ -57,7 +57,7 @@ class ExactSum:
 class WeightedMean:
     """The mean of clients' parts, each client by its weight.
 
-        new = sum_k w_k x_k / sum_k w_k
+    new = sum_k w_k x_k / sum_k w_k
     """
 
     def __init__(self, sizes: Mapping[Part, int]) -> None:
@@ -75,6 +75,4 @@ class WeightedMean:
     def result(self) -> Parts:
         """The mean of what was added."""
         weight = math.fsum(self._weights)  # fsum is exact, so the order does not matter here either
-        return {
-            part: (total.value() / weight).astype(np.float32) for part, total in self._sums.items()
-        }
+        return {part: (total.value() / weight).astype(np.float32) for part, total in self._sums.items()}

@@ -28,8 +28,7 @@ def test_the_default_data_never_changes(examples: list[Example]) -> None:
     """Published figures rest on this very list; whoever changes it must measure them again."""
     rows = "\n".join(f"{row.branch}\t{row.label}\t{row.text}" for row in examples)
     assert (
-        hashlib.sha256(rows.encode()).hexdigest()
-        == "67fe06687ae4a94f115b850cc7958ad235d23d7a53d2f60d05015acc5dedb4e7"
+        hashlib.sha256(rows.encode()).hexdigest() == "67fe06687ae4a94f115b850cc7958ad235d23d7a53d2f60d05015acc5dedb4e7"
     )
 
 
@@ -92,9 +91,7 @@ def test_branches_differ_but_see_many_intents(examples: list[Example]) -> None:
     assert min(sizes) >= 200
     assert max(sizes) > 1.8 * min(sizes)
     for name, mix in branches.items():
-        distance = 0.5 * sum(
-            abs(mix[label] / mix.total() - pooled[label] / pooled.total()) for label in LABELS
-        )
+        distance = 0.5 * sum(abs(mix[label] / mix.total() - pooled[label] / pooled.total()) for label in LABELS)
         print(f"{name:14} {mix.total():4} texts, {len(mix)} intents, distance {distance:.2f}")
         assert distance > 0.2, name
         assert len(mix) >= 24, name

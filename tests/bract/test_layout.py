@@ -50,7 +50,12 @@ def test_a_malformed_layout_is_refused(bad):
 
 def test_the_first_values_are_the_same_bits_everywhere():
     # Literal values: they must never change, on any machine or NumPy, or a frozen A is no longer common.
-    assert uniform(7, "q.A", 4, 0.5).tolist() == [-0.016446948051452637, 0.36740028858184814, -0.4445505738258362, 0.4198485016822815]
+    assert uniform(7, "q.A", 4, 0.5).tolist() == [
+        -0.016446948051452637,
+        0.36740028858184814,
+        -0.4445505738258362,
+        0.4198485016822815,
+    ]
     parts = draw(LAYOUT, seed=7)
     assert parts["B"].tolist() == [0.0] * 14
     assert np.abs(parts["A"][:6]).max() <= 1 / np.sqrt(3)

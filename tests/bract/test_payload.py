@@ -80,8 +80,14 @@ def _changed(data, offset, value):
         (lambda d: _changed(d, 14, d[14] ^ 1), "layout"),
         (lambda d: d[:-1], "promises"),
         (lambda d: np.concatenate([d, d]), "promises"),
-        (lambda d: np.concatenate([d[:-4], np.frombuffer(struct.pack("<f", np.nan), np.uint8)]), "not finite"),
-        (lambda d: np.concatenate([d[:-4], np.frombuffer(struct.pack("<f", np.inf), np.uint8)]), "not finite"),
+        (
+            lambda d: np.concatenate([d[:-4], np.frombuffer(struct.pack("<f", np.nan), np.uint8)]),
+            "not finite",
+        ),
+        (
+            lambda d: np.concatenate([d[:-4], np.frombuffer(struct.pack("<f", np.inf), np.uint8)]),
+            "not finite",
+        ),
         (lambda d: d.astype(np.float32), "not a row of bytes"),
         (lambda d: d.reshape(2, -1), "not a row of bytes"),
     ],

