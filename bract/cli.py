@@ -1,7 +1,7 @@
 """The command line: `bract run`, `bract plan`, `bract report`, `bract compare`."""
 
 import argparse
-import shlex
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +14,7 @@ from bract import launch, report
 from bract.errors import BractError
 from bract.settings import Settings, flatten, read
 
+PAIR = re.compile(r"""([\w.-]+)=("[^"]*"|'[^']*'|\S*)""")
 RUN_CONFIG = 'settings, as "key=value key=value" or one .toml file; may be given more than once'
 
 
@@ -106,22 +107,18 @@ def overrides_of(words: Sequence[str]) -> dict[str, Any]:
             except (OSError, ValueError) as error:
                 raise BractError(f"--run-config: {word} cannot be read: {error}") from error
             continue
-        try:
-            pairs = [_pair(piece) for piece in shlex.split(word, posix=False)]
-        except ValueError as error:
-            raise BractError(f"--run-config {word!r}: {error}") from error
-        found |= dict(pairs)
+        rest = PAIR.sub("", word).split()
+        if rest:
+            raise BractError(f"--run-config {rest[0]!r}: should be key=value")
+        found |= {key: _value(text) for key, text in PAIR.findall(word)}
     return found
 
 
-def _pair(piece: str) -> tuple[str, Any]:
-    key, equals, value = piece.partition("=")
-    if not equals:
-        raise BractError(f"--run-config {piece!r}: should be key=value")
+def _value(text: str) -> Any:
     try:
-        return key, tomllib.loads(f"v = {value}")["v"]
+        return tomllib.loads(f"v = {text}")["v"]
     except ValueError:
-        return key, value.strip("\"'")
+        return text.strip("\"'")
 
 
 def _positive(text: str) -> int:

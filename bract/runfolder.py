@@ -39,7 +39,8 @@ class RunFolder:
     def start(settings: Settings) -> "RunFolder":
         """A folder for a new run: the one that is named, if it is empty, else one with a new name."""
         path = Path(settings.run.folder) if settings.run.folder else _new_path(settings)
-        if path.exists() and any(child.name != ".lock" for child in path.iterdir()):
+        # A run that failed before its first row left only these, and nothing that could be lost.
+        if path.exists() and any(child.name not in (".lock", "settings.toml") for child in path.iterdir()):
             raise BractError(
                 f"run.folder: {path} holds another run; name an empty folder, or go on with that run by "
                 "run.resume = true"

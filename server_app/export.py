@@ -130,7 +130,9 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 folder = "THIS_FOLDER"
-base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={labels})
+base = AutoModelForSequenceClassification.from_pretrained(
+    "{base}", num_labels={labels}, ignore_mismatched_sizes=True
+)
 model = PeftModel.from_pretrained(base, folder).eval()
 tokenizer = AutoTokenizer.from_pretrained("{base}")
 batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")

@@ -177,7 +177,7 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
 
 
 def _state(settings: Settings, folder: RunFolder, joined: Joined, head: np.ndarray) -> Checkpoint:
-    if settings.run.resume and (folder.checkpoint.is_file() or folder.rounds()):
+    if settings.run.resume and folder.checkpoint.is_file():
         state = Checkpoint.load(folder.checkpoint)
         if state.layout != joined.layout:
             raise BractError(
@@ -187,6 +187,7 @@ def _state(settings: Settings, folder: RunFolder, joined: Joined, head: np.ndarr
         folder.forget_after(state.round)
         say(f"going on after round {state.round}")
         return state
+    folder.forget_after(-1)  # rows of a run that was stopped before its first checkpoint
     parts = initial.draw(joined.layout, settings.seed)
     if joined.layout.head:
         parts["head"] = head

@@ -298,6 +298,7 @@ def test_clients_that_disagree_are_named_before_any_training(play, change, words
 def test_a_client_that_raises_is_named_with_its_own_words(play):
     with pytest.raises(BractError, match=r"node 1000 cannot take part: data.text = 'body': .* it has text"):
         play({"data.text": "body"})
+    # The run that failed left nothing behind that the next one, in the same folder, would trip over.
     with pytest.raises(BractError, match=r"cannot take part: lora.targets = 'nope': the model has no nope"):
         play({"lora.targets": "nope"})
 

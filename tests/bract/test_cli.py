@@ -1,0 +1,136 @@
+"""The command line, up to the point where Flower is started."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bract import cli, launch, progress
+from bract.errors import BractError
+from bract.settings import read
+
+ROOT = str(Path(__file__).parents[2])
+
+
+def fails(capsys, *words):
+    assert cli.main(list(words)) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1, error
+    return error[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("lora.rnak=4", "bract: error: lora.rnak: no such setting; the nearest is lora.rank"),
+        ("lora.rank=four", "lora.rank = 'four': should be a whole number"),
+        ("strategy.name=fedavg", "one of fedit, ffa"),
+        ("rounds", "should be key=value"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_wrong_settings_are_one_line_before_anything_is_started(capsys, command, setting, words):
+    assert words in fails(capsys, command, ROOT, "-c", setting)
+
+
+def test_a_folder_that_is_no_app_is_named(capsys, tmp_path):
+    assert "is no Bract app" in fails(capsys, "run", str(tmp_path))
+
+
+def test_a_missing_data_file_is_named_before_anything_is_started(capsys):
+    line = fails(capsys, "plan", ROOT, "-c", "data.source=file:/nowhere/x.csv data.partition=natural:site")
+    assert "data.source: there is no file /nowhere/x.csv" in line
+
+
+def test_settings_may_be_plain_words_toml_values_or_a_file(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('rounds = 3\n[lora]\nrank = 2\nhead-init = "random"\n')
+    words = [str(file), "strategy.name=fedit train.lr=0.1 run.resume=false data.text='my text'", 'model.name="a b"']
+    assert cli.overrides_of(words) == {
+        "rounds": 3, "lora.rank": 2, "lora.head-init": "random", "strategy.name": "fedit", "train.lr": 0.1,
+        "run.resume": False, "data.text": "my text", "model.name": "a b",
+    }  # fmt: skip
+
+
+def test_plan_prints_what_the_arithmetic_says(capfd, model_folder, data_file):
+    values = f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 lora.head=frozen train.batch=4"
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", "strategy.name=fedit rounds=2"]) == 0
+    out = capfd.readouterr().out
+    # 4 modules of 32 x 32 at rank 2: 256 values in A and 256 in B.
+    assert "4 modules x rank 2 = 8 slots; A 256, B 256" in out
+    assert f"up {512 * 4 + 20:,} bytes a turn (512 values, float32), {6 * (512 * 4 + 20):,} in all" in out
+    assert "2 rounds, 6 turns" in out
+
+
+def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, play):
+    values = f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 train.batch=4 rounds=2"
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values]) == 0
+    folder, _ = play()
+    sent = sum(row["upload_values"] for row in folder.rounds())
+    assert f"({sent // 6:,} values" in capfd.readouterr().out
+
+
+def test_the_demo_has_a_node_for_every_branch():
+    settings = read({})
+    from bract.demo import make
+
+    assert launch.default_nodes(settings) == len({e.branch for e in make()})
+    assert launch.default_nodes(read({"data.partition": "iid"})) == 8
+
+
+def test_the_machine_decides_the_workers(monkeypatch):
+    monkeypatch.setattr(launch.os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.setattr(launch, "_gpus", lambda: 0)
+    assert launch.resources(10) == "num-supernodes=10 client-resources-num-cpus=1"
+    assert launch.resources(4) == "num-supernodes=4 client-resources-num-cpus=4"
+    monkeypatch.setattr(launch, "_gpus", lambda: 1)
+    assert launch.resources(10) == ("num-supernodes=10 client-resources-num-cpus=4 client-resources-num-gpus=0.2500")
+
+
+LOG = [
+    "INFO: Flower says\n",
+    "[bract] run folder /x/run\n",
+    "[bract] round 1/2: 1 of 2 clients, 3 s\n",
+    "[bract] round 1/2: 2 of 2 clients, 4 s\n",
+    "[bract] round 1/2: accuracy 0.5000, 5.0 s\n",
+    "[bract] error: client 1 (node 7) has another base model\n",
+]
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+    outcome = progress.follow(LOG)
+    assert outcome == progress.Outcome(Path("/x/run"), "client 1 (node 7) has another base model")
+    out = capsys.readouterr().out
+    assert "\r" not in out
+    assert "round 1/2: accuracy 0.5000, 5.0 s" in out
+    assert "Flower says" not in out
+
+
+def test_progress_is_rewritten_in_place_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True)
+    progress.follow(LOG)
+    out = capsys.readouterr().out
+    assert "\r\x1b[Kround 1/2: 1 of 2 clients, 3 s\r\x1b[Kround 1/2: 2 of 2" in out
+
+
+def test_the_result_is_a_short_table(capsys, play):
+    folder, _ = play()
+    capsys.readouterr()
+    progress.show_result(folder.path)
+    out = capsys.readouterr().out
+    assert "round  accuracy     bytes up   bytes down   seconds" in out
+    assert str(folder.path) in out
+    total = sum(json.loads(line)["upload_bytes"] for line in open(folder.path / "rounds.jsonl"))
+    assert f"{total:,}" in out
+
+
+def test_report_and_compare_are_commands(capsys, play, tmp_path):
+    folder, _ = play()
+    assert cli.main(["report", str(folder.path)]) == 0
+    assert cli.main(["compare", str(folder.path), str(folder.path), "-o", str(tmp_path / "c.html")]) == 0
+    assert (tmp_path / "c.html").stat().st_size > 1000
+    assert "not a run folder" in fails(capsys, "report", str(tmp_path))
+
+
+def test_errors_are_one_line():
+    assert str(BractError("a\n  b\tc")) == "a b c"
