@@ -93,11 +93,13 @@ class Rounds:
         if arrays is None or trained is None:
             reasons = sorted({row.reason for row in self.strategy.rows})
             raise BractError(f"round {number}: no client trained; {'; '.join(reasons[:3])}")
+        training = time.perf_counter() - start
         after = replace(state, round=number, parts=to_parts(arrays))
         clients = [asdict(row) for row in self.strategy.rows]
         measured = self._measure(after)
         _add_accuracy(clients, measured)
         row = self._row(number, trained, measured, after.parts, time.perf_counter() - start)
+        row["training_seconds"] = round(training, 3)
         self.folder.add_clients(clients)
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)

@@ -120,7 +120,7 @@ def test_the_result_is_a_short_table(capsys, play):
     out = capsys.readouterr().out
     assert "round  accuracy     bytes up   bytes down   seconds" in out
     assert str(folder.path) in out
-    total = sum(json.loads(line)["upload_bytes"] for line in open(folder.path / "rounds.jsonl"))
+    total = sum(json.loads(line)["upload_bytes"] for line in (folder.path / "rounds.jsonl").read_text().splitlines())
     assert f"{total:,}" in out
 
 

@@ -1,0 +1,139 @@
+"""Is the learning real? The demo over seeds, beside what it must be compared with.
+
+For each seed and each kind of head: the federated run's accuracy on the clients' held-out texts,
+the untrained start, the same adapter trained by one client alone, and the same adapter trained
+centrally on the pooled data with the same number of examples. Beside them, a bag-of-words
+logistic regression on the pooled data. Nothing is tuned per seed or per method.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from bract.runfolder import read_rows  # noqa: E402
+from bract.settings import Settings, read  # noqa: E402
+
+CLIENTS = 10
+HEADS = {
+    "label names, frozen": {},
+    "native, random, trained": {"model.pooling": "native"},
+}
+
+
+def federated(values: dict[str, object], seed: int) -> tuple[float, float]:
+    """Accuracy before and after a run of the demo through Flower's simulation."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "run"
+        file = Path(scratch) / "run.toml"
+        settings = {**values, "seed": seed, "run.folder": str(folder)}
+        file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+        command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(CLIENTS), "-c", str(file)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows = read_rows(folder / "rounds.jsonl")
+    return rows[0]["accuracy"], rows[-1]["accuracy"]
+
+
+def alone_or_central(values: dict[str, object], seed: int, central: bool) -> float:
+    """The same adapter without a federation, measured on the same held-out texts.
+
+    Central: the pooled training texts, for as many examples as all clients' turns together have.
+    Alone: the first client's texts, for as many as its own turns have.
+    """
+    import numpy as np
+    import torch
+
+    from bract.examples import examples, measure, pad_id
+    from bract.layout import Part
+    from bract.model import shape
+    from bract.settings import steps_of
+    from client_app import worker
+    from client_app.train import train
+    from server_app.rounds import head_mode
+
+    torch.set_num_threads(1)
+    settings: Settings = read({**values, "seed": seed})
+    table, labels = worker.dataset(settings.data, seed)
+    form = shape(settings, len(labels.names))
+    net = worker.classifier(form)
+    for part, vector in worker.first_parts(form, labels.descriptions, settings.data.max_length).items():
+        net.set(part, vector, net.layout)
+    shards = [worker.partition(settings.data, seed, CLIENTS).shard(i) for i in range(CLIENTS)]
+
+    def of(rows: "np.ndarray") -> "examples":  # type: ignore[valid-type]
+        texts, names = [table.texts[i] for i in rows], [table.labels[i] for i in rows]
+        return examples(texts, names, labels.names, form.place, settings.data.max_length)
+
+    chosen = shards if central else shards[:1]
+    steps = settings.rounds * sum(steps_of(settings.train, len(s.train)) for s in chosen)
+    parts: tuple[Part, ...] = ("B",)
+    if head_mode(settings, form.head_init) != "frozen":
+        parts = ("B", "head")
+    train(
+        net, net.layout, of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps),
+        parts, np.random.default_rng(seed), pad=pad_id(form.place),
+    )  # fmt: skip
+    measured = measure(net, of(np.concatenate([s.holdout for s in shards])))
+    return measured.correct / measured.examples
+
+
+def bag_of_words(seed: int) -> float:
+    """TF-IDF of single words and logistic regression, the best of four strengths on the test itself."""
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from bract.data import load
+    from bract.partition import Partition
+
+    settings = read({"seed": seed})
+    table = load(settings.data, seed)
+    shards = [Partition(table, settings.data, CLIENTS, seed).shard(i) for i in range(CLIENTS)]
+    texts, labels = np.array(table.texts), np.array(table.labels)
+    seen = np.concatenate([s.train for s in shards])
+    held = np.concatenate([s.holdout for s in shards])
+    scores = []
+    for strength in (1, 3, 10, 30):
+        model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=strength, max_iter=500))
+        scores.append(float(model.fit(texts[seen], labels[seen]).score(texts[held], labels[held])))
+    return max(scores)
+
+
+def line(name: str, values: list[float]) -> str:
+    """Mean, spread and the single values."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    each = " ".join(f"{value:.3f}" for value in values)
+    return f"  {name:<34} {statistics.mean(values):.3f} ± {spread:.3f}   ({each})"
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    seeds = range(parser.parse_args().seeds)
+    print(f"the demo, {CLIENTS} clients, strategy ffa, {len(seeds)} seeds: mean ± standard deviation", flush=True)
+    print(line("bag of words, pooled", [bag_of_words(seed) for seed in seeds]), flush=True)
+    for name, values in HEADS.items():
+        print(f"\nhead: {name}", flush=True)
+        runs = [federated(values, seed) for seed in seeds]
+        print(line("untrained", [start for start, _ in runs]), flush=True)
+        print(line("federated", [end for _, end in runs]), flush=True)
+        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), max_tasks_per_child=1) as pool:
+            for what, central in (("one client alone", False), ("central, as many examples", True)):
+                jobs = [pool.submit(alone_or_central, values, seed, central) for seed in seeds]
+                print(line(what, [job.result() for job in jobs]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
