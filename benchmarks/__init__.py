@@ -1,0 +1,1 @@
+"""Each file measures one thing and prints it."""

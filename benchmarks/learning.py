@@ -1,8 +1,9 @@
 """Is the learning real? The demo over seeds, beside what it must be compared with.
 
-For each seed and each kind of head: the federated run's accuracy on the clients' held-out texts,
+Kinds of head: `labels` (made of label names, frozen) and `native` (the model's own, random at first,
+trained and shared). For each seed and each kind of head: the federated run's accuracy on the clients' held-out texts,
 the untrained start, the same adapter trained by one client alone, and the same adapter trained
-centrally on the pooled data with the same number of examples. Beside them, a bag-of-words
+centrally on the pooled data for the same number of steps of the same size. Beside them, a bag-of-words
 logistic regression on the pooled data. Nothing is tuned per seed or per method.
 """
 
@@ -21,14 +22,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from bract.launch import cpus  # noqa: E402
 from bract.runfolder import read_rows  # noqa: E402
 from bract.settings import Settings, read  # noqa: E402
 
 CLIENTS = 10
-HEADS = {
-    "label names, frozen": {},
-    "native, random, trained": {"model.pooling": "native"},
-}
+HEADS: dict[str, dict[str, object]] = {"labels": {}, "native": {"model.pooling": "native"}}
 
 
 def federated(values: dict[str, object], seed: int) -> tuple[float, float]:
@@ -121,15 +120,18 @@ def main() -> None:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--head", choices=list(HEADS), action="append", help="default: each of them")
+    options = parser.parse_args()
+    seeds = range(options.seeds)
     print(f"the demo, {CLIENTS} clients, strategy ffa, {len(seeds)} seeds: mean ± standard deviation", flush=True)
     print(line("bag of words, pooled", [bag_of_words(seed) for seed in seeds]), flush=True)
-    for name, values in HEADS.items():
+    for name in options.head or HEADS:
+        values = HEADS[name]
         print(f"\nhead: {name}", flush=True)
         runs = [federated(values, seed) for seed in seeds]
         print(line("untrained", [start for start, _ in runs]), flush=True)
         print(line("federated", [end for _, end in runs]), flush=True)
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
             for what, central in (("one client alone", False), ("central, as many examples", True)):
                 jobs = [pool.submit(alone_or_central, values, seed, central) for seed in seeds]
                 print(line(what, [job.result() for job in jobs]), flush=True)

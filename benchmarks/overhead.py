@@ -6,7 +6,6 @@ in which the workers load the model, the rest should be at most a tenth.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bract.launch import cpus  # noqa: E402
 from bract.runfolder import read_rows  # noqa: E402
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    workers = len(os.sched_getaffinity(0))
+    workers = cpus()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
         command = [sys.executable, "-m", "bract.cli", "run", str(ROOT)]

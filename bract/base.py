@@ -31,18 +31,20 @@ def locate(name: str) -> str:
             )
         return str(folder)
     folder = Path(name).expanduser()
+    if (folder.is_dir() and not folder.is_absolute()) or name.startswith("."):
+        raise BractError(f"model.name = {name!r}: a folder should be absolute, as clients run elsewhere")
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BractError(f"model.name: {folder} holds no config.json, so it is not a model's folder")
         return str(folder.resolve())
-    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+    if name.startswith(("/", "~")) or name.count("/") > 1:
         raise BractError(f"model.name: there is no folder {folder}")
     return name
 
 
-def public_name(place: str) -> str:
-    """The name under which others find the base model: never this machine's copy of MiniLM."""
-    return MINILM_HUB if Path(place).parent.name == MINILM_PACKAGE else place
+def public_name(name: str) -> str:
+    """The name under which others find the base model that `model.name` stands for."""
+    return MINILM_HUB if name == "minilm" else name
 
 
 @lru_cache(maxsize=8)

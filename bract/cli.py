@@ -71,7 +71,7 @@ def _plan(options: argparse.Namespace) -> int:
     _, _, settings = _app_settings(options)
     # Methods live on the server's side, which this package does not import: so it is asked.
     nodes = str(options.nodes or launch.default_nodes(settings))
-    command = [sys.executable, "-m", "server_app.forecast", nodes]
+    command = [sys.executable, "-P", "-m", "server_app.forecast", nodes]  # -P: not this folder's code
     return subprocess.run(command, input=settings.to_toml(), text=True, check=False).returncode
 
 
@@ -116,9 +116,10 @@ def overrides_of(words: Sequence[str]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"v = {text}")["v"]
+        value = tomllib.loads(f"v = {text}")["v"]
     except ValueError:
         return text.strip("\"'")
+    return value if isinstance(value, str | int | float | bool) else text
 
 
 def _positive(text: str) -> int:

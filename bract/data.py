@@ -10,6 +10,9 @@ from typing import Any
 from bract.errors import BractError
 from bract.settings import DataSettings
 
+# Label names leave the device: a column that was named by mistake, of texts or of ids, must not.
+MOST_LABELS, LONGEST_LABEL = 1000, 200
+
 READABLE = (".csv", ".jsonl", ".parquet")
 
 
@@ -71,7 +74,11 @@ def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, place: str,
     texts = [_text(value) for value in rows[settings.text]]
     labels = [_text(value) for value in rows[settings.label]]
     groups = [_text(value) for value in rows[group]] if group else []
-    keep = [i for i, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label]
+    keep = [
+        i
+        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
+        if text and label and (not group or groups[i])
+    ]
     if not keep:
         raise BractError(f"{place} holds no row with both a text and a label")
     return Table(
@@ -99,6 +106,11 @@ def label_set(settings: DataSettings, data: Table) -> LabelSet:
             raise BractError(f"data.labels: {settings.labels} lacks labels that the data has: {', '.join(unknown[:5])}")
         return LabelSet(names, descriptions)
     names = tuple(sorted(set(data.labels)))
+    if len(names) > max(2, min(MOST_LABELS, len(data) // 3)) or max(map(len, names)) > LONGEST_LABEL:
+        raise BractError(
+            f"data.label = {settings.label!r}: {len(names)} different values in {len(data)} rows, the longest of "
+            f"{max(map(len, names))} characters, look like no labels; if they are, list them in data.labels"
+        )
     if settings.source == "demo":
         from bract import demo
 
@@ -148,7 +160,7 @@ def _csv(path: Path) -> dict[str, list[Any]]:
 
 def _jsonl(path: Path) -> dict[str, list[Any]]:
     rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -175,12 +187,12 @@ def _from_hub(name: str) -> dict[str, list[Any]]:
 
     try:
         data = load_dataset(name, split="train")
+        columns: dict[str, list[Any]] = data.to_dict()
+        for column, feature in data.features.items():
+            if isinstance(feature, ClassLabel):  # -1 stands for a row without a label
+                columns[column] = [None if v in (None, -1) else feature.int2str(v) for v in columns[column]]
     except (OSError, ValueError, RuntimeError) as error:
         raise BractError(f"data.source: cannot load {name!r} from the hub: {error}") from error
-    columns: dict[str, list[Any]] = data.to_dict()
-    for column, feature in data.features.items():
-        if isinstance(feature, ClassLabel):
-            columns[column] = [feature.int2str(value) for value in columns[column]]
     return columns
 
 
@@ -197,4 +209,7 @@ def _read_labels(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    """A cell as text. 3 and 3.0 are one label: a column with gaps turns whole numbers into floats."""
+    if value is None or value != value:  # NaN is what is not itself
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()

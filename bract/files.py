@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` in one atomic step, or nothing at all.
 
     Guaranteed: a reader sees the old file or the new one, never a part; the new one is on
-    disk before the old one goes. Not guaranteed: that the caller may run it twice at once.
+    disk before the old one goes. Two writers at once do not mix; the later one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

@@ -32,10 +32,13 @@ class Predictor:
             about = json.loads((place / "bract.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BractError(f"{place} is no adapter that Bract exported: {error}") from error
+        missing = {"base", "pooling", "labels", "max_length", "alpha", "layout"} - set(about)
+        if missing:
+            raise BractError(f"{place / 'bract.json'} lacks {', '.join(sorted(missing))}")
         layout = Layout.from_json(about["layout"])
         shape = Shape(
             base.locate(about["base"]), about["pooling"], len(about["labels"]), layout.rank,
-            about["alpha"], about["targets"], "random", 0,
+            about["alpha"], ",".join(m.name for m in layout.modules), "random", 0, int(about["max_length"]),
         )  # fmt: skip
         model = build(shape).to(pick_device())
         if model.layout != layout:

@@ -15,6 +15,10 @@ from bract.layout import Layout, Part, Parts, Tensor, Vector
 # The standard deviation with which BERT, RoBERTa and their kin start a classification head.
 NATIVE_STD = 0.02
 
+# Logits of a pooled head are SCALE times a cosine: sharp enough that a head made of label names
+# can be sure of a class, and the temperature at which sentence encoders are trained (1/20).
+SCALE = 20.0
+
 
 def uniform(seed: int, name: str, size: int, bound: float) -> Vector:
     """`size` values of U(-bound, bound): a pure function of its arguments on any machine."""
@@ -24,15 +28,14 @@ def uniform(seed: int, name: str, size: int, bound: float) -> Vector:
     return np.asarray(unit * np.float32(bound), dtype=np.float32)
 
 
-def draw(layout: Layout, seed: int, *, head_bound: float | None = None) -> Parts:
+def draw(layout: Layout, seed: int, *, pooled: bool) -> Parts:
     """A as PEFT draws it (Kaiming-uniform, U(±1/√d_in)), B = 0, and a random head.
 
-    `head_bound` overrides the width of the head's weights; biases start at zero and the
-    weights of normalising layers at one.
+    The rows of a pooled head are about SCALE long, as those made of label names are; a native one
+    starts as its architecture does. Biases start at zero, the weights of normalising layers at one.
     """
     rows = [uniform(seed, f"{m.name}.A", layout.rank * m.d_in, 1 / math.sqrt(m.d_in)) for m in layout.modules]
-    bound = NATIVE_STD * math.sqrt(3) if head_bound is None else head_bound
-    head = [_head_tensor(tensor, seed, bound) for tensor in layout.head]
+    head = [_head_tensor(tensor, seed, pooled) for tensor in layout.head]
     parts: dict[Part, Vector] = {
         "A": np.concatenate(rows),
         "B": np.zeros(layout.size("B"), dtype=np.float32),
@@ -42,8 +45,9 @@ def draw(layout: Layout, seed: int, *, head_bound: float | None = None) -> Parts
     return parts
 
 
-def _head_tensor(tensor: Tensor, seed: int, bound: float) -> Vector:
+def _head_tensor(tensor: Tensor, seed: int, pooled: bool) -> Vector:
     if len(tensor.shape) > 1:
-        return uniform(seed, tensor.name, tensor.size, bound)
+        std = SCALE / math.sqrt(tensor.shape[-1]) if pooled else NATIVE_STD
+        return uniform(seed, tensor.name, tensor.size, std * math.sqrt(3))
     fill = 1.0 if tensor.name.endswith("weight") else 0.0
     return np.full(tensor.size, fill, dtype=np.float32)

@@ -25,7 +25,7 @@ from typing import Any
 from bract import data, progress
 from bract.errors import BractError
 from bract.files import home
-from bract.settings import Settings
+from bract.settings import Settings, toml
 
 DEFAULT_NODES = 8
 GPU_WORKERS = 4  # workers that share one GPU: a small model leaves most of it idle
@@ -57,10 +57,12 @@ def run(
     with tempfile.TemporaryDirectory(prefix="bract-") as scratch:
         place = Path(scratch)
         config = place / "run-config.toml"
-        config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in overrides.items()))
+        config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in overrides.items()))
         if superlink:
             return _submit(app, Link(superlink, environment), config, place, [])
         count = nodes or settings.federation.nodes or default_nodes(settings)
+        if count < settings.federation.nodes:
+            raise BractError(f"federation.nodes = {settings.federation.nodes}: --nodes starts only {count}")
         with _simulation(environment, place) as link:
             return _submit(app, link, config, place, ["--federation-config", resources(count)])
 
@@ -74,13 +76,17 @@ def default_nodes(settings: Settings) -> int:
 
 def resources(nodes: int) -> str:
     """Flower's description of a simulation on this machine: a worker per core, GPUs shared."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = _gpus()
+    cores, gpus = cpus(), _gpus()
     workers = min(cores, nodes, GPU_WORKERS * gpus if gpus else cores)
     words = [f"num-supernodes={nodes}", f"client-resources-num-cpus={max(1, cores // workers)}"]
-    if gpus:
-        words.append(f"client-resources-num-gpus={gpus / workers:.4f}")
+    if gpus:  # a whole number of workers on each GPU, and never more than one GPU a worker
+        words.append(f"client-resources-num-gpus={1 / -(-workers // gpus):.4f}")
     return " ".join(words)
+
+
+def cpus() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _submit(app: Path, link: Link, config: Path, place: Path, extra: list[str]) -> int:
@@ -94,9 +100,15 @@ def _submit(app: Path, link: Link, config: Path, place: Path, extra: list[str]) 
         raise BractError(f"Flower did not start the run: {_last_line(started)}")
     log_path = home() / "logs" / f"{run_id}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
+    log_path.touch(mode=0o600)  # it holds clients' words
     try:
-        outcome = _follow(link, run_id, place, log_path)
-        status, details = _status(link, run_id, place)
+        outcome = progress.Outcome()
+        while True:
+            outcome = _follow(link, run_id, place, log_path, outcome)
+            status, details = _status(link, run_id, place)
+            if status.startswith("finished") or status == "unknown":
+                break
+            progress.note(f"the log broke off while the run is {status}; following it again")
     except BaseException:
         _call(link, "stop", run_id, link.name, place=place)
         raise
@@ -107,10 +119,10 @@ def _submit(app: Path, link: Link, config: Path, place: Path, extra: list[str]) 
     return 0
 
 
-def _follow(link: Link, run_id: str, place: Path, log_path: Path) -> progress.Outcome:
+def _follow(link: Link, run_id: str, place: Path, log_path: Path, outcome: progress.Outcome) -> progress.Outcome:
     command = link.flwr("log", run_id, link.name, "--stream")
     with (
-        log_path.open("w", encoding="utf-8") as log,
+        log_path.open("a", encoding="utf-8") as log,
         subprocess.Popen(
             command, cwd=place, env=dict(link.environment), stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
@@ -118,7 +130,7 @@ def _follow(link: Link, run_id: str, place: Path, log_path: Path) -> progress.Ou
     ):  # fmt: skip
         assert stream.stdout is not None  # noqa: S101 - Popen was given a pipe
         try:
-            return progress.follow(_copied(stream.stdout, log))
+            return progress.follow(_copied(stream.stdout, log), outcome)
         finally:
             stream.terminate()
 
@@ -130,8 +142,8 @@ def _copied(lines: Iterator[str] | Any, log: Any) -> Iterator[str]:
 
 
 def _status(link: Link, run_id: str, place: Path) -> tuple[str, str]:
-    """The run's status once it is finished, and Flower's details about it."""
-    end = time.monotonic() + 60
+    """The run's status, once it is finished or a while after its log ended, and Flower's details."""
+    end = time.monotonic() + 20
     while True:
         found = _json(_call(link, "list", "--run-id", run_id, link.name, "--format", "json", place=place).stdout)
         run: dict[str, Any] = next(iter(found.get("runs") or []), {})

@@ -1,16 +1,17 @@
 """The records of a message, and the words that both sides use for them."""
 
+from io import BytesIO
 from typing import Literal
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from bract.errors import BractError
+from bract.errors import BractError, one_line
 
 # Message types. Flower routes them by these strings.
 JOIN = "query.join"
-BRIEF = "query.brief"
+HEAD = "query.head"
 TRAIN = "train"
 EVALUATE = "evaluate"
 
@@ -19,6 +20,8 @@ PLAN = "plan"
 PAYLOAD = "payload"
 REPORT = "report"
 METRICS = "metrics"
+
+MAX_NPY_HEADER = 256  # bytes: that of a row of bytes has 128
 
 Status = Literal["done", "abstained"]
 
@@ -29,15 +32,26 @@ def payload_record(data: NDArray[np.uint8]) -> ArrayRecord:
 
 
 def get_payload(content: RecordDict) -> NDArray[np.uint8]:
-    """The one array of a message; Flower decodes it without pickle."""
+    """The one array of a message, read without pickle.
+
+    The bytes are another side's, so NumPy's own header is checked here against their length before
+    anything is allocated: it must say exactly the row of bytes that follows it.
+    """
     record = content.get(PAYLOAD)
     if not isinstance(record, ArrayRecord) or list(record) != [PAYLOAD]:
         raise BractError("the message carries no payload")
+    data = record[PAYLOAD].data
     try:
-        array: NDArray[np.uint8] = record[PAYLOAD].numpy()
-    except (ValueError, TypeError, EOFError) as error:
+        with BytesIO(data[:MAX_NPY_HEADER]) as start:
+            if np.lib.format.read_magic(start) != (1, 0):
+                raise BractError("the payload is no array of NumPy's format 1.0")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(start)
+            offset = start.tell()
+    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError) as error:
         raise BractError(f"the payload is no array: {error}") from error
-    return array
+    if dtype != np.uint8 or shape != (len(data) - offset,):
+        raise BractError(f"the payload is {dtype} of shape {shape}, not a row of {len(data) - offset} bytes")
+    return np.frombuffer(data, dtype=np.uint8, offset=offset)
 
 
 def payload_bytes(message: Message) -> int:
@@ -52,15 +66,23 @@ def report(content: RecordDict) -> tuple[Status, str]:
     status = record.get("status") if record is not None else None
     if status == "done":
         return "done", ""
-    if status == "abstained":
-        return "abstained", str(record["reason"])  # type: ignore[index]
+    if record is not None and status == "abstained":
+        return "abstained", one_line(str(record.get("reason", "no reason given")))
     raise BractError("the reply does not say what became of the task")
 
 
-def metric(content: RecordDict, name: str) -> float:
-    """A finite number that the client reports."""
+def metric(content: RecordDict, name: str, most: float = 1e9) -> float:
+    """A number from 0 to `most` that the client reports."""
     record = content.get(METRICS)
     value = record.get(name) if isinstance(record, MetricRecord) else None
-    if not isinstance(value, int | float) or not np.isfinite(value):
-        raise BractError(f"the reply reports no {name}")
+    if not isinstance(value, int | float) or not 0 <= value <= most:
+        raise BractError(f"the reply reports no {name} from 0 to {most:g}")
     return float(value)
+
+
+def count(content: RecordDict, name: str, most: int = 10**9) -> int:
+    """A whole number from 0 to `most` that the client reports."""
+    value = metric(content, name, most)
+    if value != int(value):
+        raise BractError(f"the reply reports {value:g} as {name}")
+    return int(value)

@@ -4,7 +4,6 @@ This is the only module that builds a torch model; client, server and `bract.loa
 that what was measured is what is exported.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,10 +29,6 @@ from bract.settings import Settings
 
 Pooling = Literal["native", "mean", "cls"]
 
-# Logits of a pooled head are SCALE times a cosine: sharp enough that a head made of label names
-# can be sure of a class, and the temperature at which sentence encoders are trained (1/20).
-SCALE = 20.0
-
 # The last part of a module's name, by which `lora.targets = attention` finds query and value in
 # the architectures of transformers (c_attn holds query, key and value in one map).
 ATTENTION = {"query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "q", "v", "c_attn"}
@@ -55,6 +50,7 @@ class Shape:
     targets: str
     head_init: Literal["random", "labels"]
     seed: int
+    length: int
 
 
 def shape(settings: Settings, labels: int) -> Shape:
@@ -74,7 +70,7 @@ def shape(settings: Settings, labels: int) -> Shape:
         )
     return Shape(
         place, pooling, labels, settings.lora.rank, settings.lora.alpha,  # type: ignore[arg-type]
-        settings.lora.targets, head_init, settings.seed,  # type: ignore[arg-type]
+        settings.lora.targets, head_init, settings.seed, settings.data.max_length,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -91,14 +87,7 @@ def build(shape: Shape, *, meta: bool = False) -> "Classifier":
         with torch.device("meta"):
             model = auto.from_config(config, trust_remote_code=False)
     else:
-        try:
-            model = auto.from_pretrained(
-                shape.place, config=config, use_safetensors=True, trust_remote_code=False,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=native,  # a stored head of other labels is not wanted
-            )  # fmt: skip
-        except OSError as error:
-            raise BractError(f"model.name: {shape.place} cannot be loaded: {error}") from error
+        model = _pretrained(shape, config, auto)
     encoder = model.base_model if native else model
     names = {name for name, m in model.named_modules() if _is_linear(m) and _inside(m, encoder)}
     targets = choose_targets(shape.targets, names)
@@ -136,23 +125,6 @@ class Classifier(nn.Module):
         modules = [Module(name, layer.in_features, layer.out_features) for name, layer in self.layers.items()]
         head = [HeadTensor(name, tuple(p.shape)) for name, p in self.head.items()]
         return Layout(tuple(modules), self.shape.rank, tuple(head))
-
-    def adapter_config(self) -> dict[str, Any]:
-        """PEFT's own configuration, as `PeftModel.from_pretrained` wants to find it.
-
-        While training the head is a part of its own; on disk a native head is PEFT's
-        `modules_to_save`, so that PEFT alone loads the whole model.
-        """
-        config = self.model.peft_config["default"].to_dict()
-        native = self.shape.pooling == "native"
-        config |= {
-            "inference_mode": True,
-            "base_model_name_or_path": base.public_name(self.shape.place),
-            "target_modules": sorted(config["target_modules"]),
-            "task_type": "SEQ_CLS" if native else "FEATURE_EXTRACTION",
-            "modules_to_save": sorted({name.split(".")[0] for name in self.head}) if native else None,
-        }
-        return config
 
     @property
     def device(self) -> torch.device:
@@ -200,12 +172,10 @@ class Classifier(nn.Module):
 
     def initial_parts(self, layout: Layout, label_ids: Sequence[Sequence[int]], pad: int) -> Parts:
         """The first values of every part, from the seed; a head of label names from the base model."""
-        bound = None
-        if self.shape.pooling != "native":
-            bound = SCALE * math.sqrt(3 / self.width)  # rows about as long as those of label names
-        parts = initial.draw(layout, self.shape.seed, head_bound=bound)
+        pooled = self.shape.pooling != "native"
+        parts = initial.draw(layout, self.shape.seed, pooled=pooled)
         if self.shape.head_init == "labels":
-            rows = SCALE * self._embed(label_ids, pad)
+            rows = initial.SCALE * self._embed(label_ids, pad)
             parts["head"] = np.concatenate([rows.reshape(-1), np.zeros(len(rows), np.float32)])
         return parts
 
@@ -258,11 +228,40 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _pretrained(shape: Shape, config: Any, auto: Any) -> Any:
+    """The base model with all its weights from its files; only a head may be missing there."""
+    native = shape.pooling == "native"
+    try:
+        model, loaded = auto.from_pretrained(
+            shape.place, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
+            ignore_mismatched_sizes=native,  # a stored head of other labels is not wanted
+            output_loading_info=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise BractError(f"model.name: {shape.place} cannot be loaded: {error}") from error
+    # What the files lack, transformers draws anew in every process: clients would differ.
+    encoder = f"{model.base_model_prefix}." if native else ""
+    lacking = sorted(
+        name
+        for name in loaded["missing_keys"]
+        if name.startswith(encoder) and (native or "pooler" not in name.split("."))
+    )
+    if lacking:
+        raise BractError(
+            f"model.name: {shape.place} has no weights for {lacking[0]}"
+            + (": set model.pooling to mean or cls, which do without" if "pooler" in lacking[0] else "")
+        )
+    return model
+
+
 def _config(shape: Shape) -> Any:
     try:
         config = AutoConfig.from_pretrained(shape.place, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise BractError(f"model.name: {shape.place} cannot be read: {error}") from error
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and shape.length > positions:
+        raise BractError(f"data.max-length = {shape.length}: the model has {positions} positions")
     if shape.pooling == "native":
         config.num_labels = shape.labels
         if config.pad_token_id is None:

@@ -87,8 +87,8 @@ def unpack(
     Guaranteed: what is returned has the layout's shapes and only finite values; anything else
     raises PayloadError, and nothing larger than the layout's own size is ever allocated.
     """
-    if data.dtype != np.uint8 or data.ndim != 1:
-        raise PayloadError(f"the array is {data.dtype} of shape {data.shape}, not a row of bytes")
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+        raise PayloadError("the array is not a row of bytes")
     view = memoryview(np.ascontiguousarray(data))  # type: ignore[arg-type]  # an array is a buffer
     if len(view) < HEADER.size:
         raise PayloadError(f"{len(view)} bytes are shorter than a header")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bract.errors import one_line
 from bract.runfolder import read_rows
 
 MARK = "[bract] "
@@ -24,15 +25,18 @@ class Outcome:
     error: str = ""
 
 
-def follow(lines: Iterable[str]) -> Outcome:
-    """Show the run's own lines among Flower's. On a terminal the clients' line is rewritten in place."""
-    outcome = Outcome()
+def follow(lines: Iterable[str], outcome: Outcome | None = None) -> Outcome:
+    """Show the run's own lines among Flower's. On a terminal the clients' line is rewritten in place.
+
+    A line is the run's own if it begins with the mark: a client's words never begin a line.
+    """
+    outcome = outcome or Outcome()
     screen = sys.stdout.isatty()
     shown, open_line = time.monotonic(), False
     for line in lines:
-        _, mark, text = line.rstrip().partition(MARK)
-        if not mark:
+        if not line.startswith(MARK):
             continue
+        text = one_line(line.removeprefix(MARK))
         if text.startswith("run folder "):
             outcome.folder = Path(text.removeprefix("run folder "))
         if text.startswith("error: "):
@@ -50,6 +54,11 @@ def follow(lines: Iterable[str]) -> Outcome:
     if open_line:
         print()
     return outcome
+
+
+def note(text: str) -> None:
+    """A line of the command's own."""
+    print(text, flush=True)
 
 
 def show_result(folder: Path | None) -> None:

@@ -17,6 +17,7 @@ from bract.chart import Line, chart
 from bract.errors import BractError
 from bract.files import write_text
 from bract.page import NONE, Row, as_text, escaped, grid, page, show, table
+from bract.runfolder import read_rows
 from bract.settings import Settings, flatten
 
 ROUND = [
@@ -85,24 +86,11 @@ def _load(folder: Path) -> Run:
     except ValueError as error:
         raise BractError(f"{folder}: settings.toml or summary.json cannot be read: {error}") from error
     # Rounds that a resumed run went through again count once, as they went the last time.
-    rounds = {row["round"]: row for row in _rows(folder / "rounds.jsonl")}
-    clients = {(row["round"], row["partition"]): row for row in _rows(folder / "clients.jsonl")}
+    rounds = {row["round"]: row for row in read_rows(folder / "rounds.jsonl")}
+    clients = {(row["round"], row["partition"]): row for row in read_rows(folder / "clients.jsonl")}
     if summary.get("rounds", 0) < max(rounds, default=0):
         summary = {}  # left from before the run was resumed
     return Run(folder.resolve().name, settings, _ordered(rounds), _ordered(clients), summary)
-
-
-def _rows(path: Path) -> list[Row]:
-    """Read the file's rows, none if there is no file; a last row that was cut short does not count."""
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    rows: list[Row] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise BractError(f"{path}, line {number}: should be a JSON object: {error}") from error
-    return rows
 
 
 def _ordered(rows: Mapping[Any, Row]) -> list[Row]:

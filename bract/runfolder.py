@@ -5,9 +5,11 @@ settings.toml   rounds.jsonl   clients.jsonl   summary.json   checkpoint/   adap
 
 import fcntl
 import json
+import os
 import time
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,25 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BractError(f"run.folder: {path} cannot be made: {error.strerror}") from error
         self._lock = (path / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BractError(f"run.folder: another process is writing to {path}") from error
+        for left in path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink()
+
+    def discard(self) -> None:
+        """Remove what a run without a single row leaves: its settings and itself, if nothing else is there."""
+        (self.path / "settings.toml").unlink(missing_ok=True)
+        for name in (".lock", "rounds.jsonl", "clients.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def release(self) -> None:
         """Let others write; the files stay readable through this object."""
@@ -39,8 +54,10 @@ class RunFolder:
     def start(settings: Settings) -> "RunFolder":
         """A folder for a new run: the one that is named, if it is empty, else one with a new name."""
         path = Path(settings.run.folder) if settings.run.folder else _new_path(settings)
-        # A run that failed before its first row left only these, and nothing that could be lost.
-        if path.exists() and any(child.name not in (".lock", "settings.toml") for child in path.iterdir()):
+        # A run that was killed before its first row left only these, and nothing that could be lost.
+        if path.is_dir() and any(
+            child.name not in (".lock", "settings.toml") and child.suffix != ".tmp" for child in path.iterdir()
+        ):
             raise BractError(
                 f"run.folder: {path} holds another run; name an empty folder, or go on with that run by "
                 "run.resume = true"
@@ -99,6 +116,8 @@ class RunFolder:
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows))
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint, which counts on these rows
 
 
 def read_settings(path: Path) -> Settings:
@@ -114,9 +133,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            rows.append(json.loads(line))
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise BractError(f"{path}, line {number}: should be a JSON object: {error}") from error
     return rows
 
 

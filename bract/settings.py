@@ -97,8 +97,18 @@ class DataSettings:
     )
     text: str = setting("text", "the column that holds the text")
     label: str = setting("label", "the column that holds the label")
-    labels: str = setting("", "a JSON file: list of label names, or names with their descriptions")
-    test: str = setting("", "a file that the server measures on, beside the clients' own part")
+    labels: str = setting(
+        "",
+        "a JSON file: list of label names, or names with their descriptions",
+        pattern=r"|/.+",
+        example="an absolute path",
+    )
+    test: str = setting(
+        "",
+        "a file that the server measures on, beside the clients' own part",
+        pattern=r"|/.+",
+        example="an absolute path",
+    )
     holdout: float = setting(0.2, "share of a client's data held out for measuring", low=0, high=0.9)
     max_length: int = setting(64, "tokens of a text that are read", low=4, high=8192)
     partition: str = setting(
@@ -113,11 +123,11 @@ class DataSettings:
 class TrainSettings:
     """Training on a client."""
 
-    epochs: int = setting(1, "passes over the client's data in a round", low=1)
-    steps: int = setting(0, "steps in a round; more than 0 wins over epochs", low=0)
-    batch: int = setting(16, "examples in a step", low=1)
-    lr: float = setting(2e-3, "learning rate", low=0)
-    lr_ratio: float = setting(1.0, "multiplies the learning rate of B", low=0)
+    epochs: int = setting(1, "passes over the client's data in a round, where steps is 0", low=1)
+    steps: int = setting(20, "steps in a round; 0: as many as epochs says", low=0)
+    batch: int = setting(8, "examples in a step", low=1)
+    lr: float = setting(0.005, "learning rate", low=0)
+    lr_ratio: float = setting(4.0, "multiplies the learning rate of B", low=0)
     optimizer: str = setting("adamw", "fresh in every round", choices=("adamw", "sgd"))
 
 
@@ -159,7 +169,7 @@ class Settings:
 
     def to_toml(self) -> str:
         """TOML that Flower's ``--run-config`` takes."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.flat().items()]
+        lines = [f"{key} = {toml(value)}" for key, value in self.flat().items()]
         return "\n".join(lines) + "\n"
 
 
@@ -213,7 +223,7 @@ def _checked(key: str, value: Any, declared_field: Any) -> tuple[str, Value]:
         return (
             f"{key} = {value!r}: should be one of {', '.join(bounds['choices'])}; the nearest is {near[0]}"
         ), default
-    if kind in (int, float) and not bounds["low"] <= value <= bounds["high"]:
+    if kind in (int, float) and not (math.isfinite(value) and bounds["low"] <= value <= bounds["high"]):
         return f"{key} = {value!r}: should be {_range(bounds['low'], bounds['high'])}", default
     if bounds["pattern"] and not re.fullmatch(bounds["pattern"], value):
         return f"{key} = {value!r}: should be {bounds['example']}", default
@@ -235,6 +245,8 @@ def _conflicts(settings: Settings) -> list[str]:
         )
     if settings.run.resume and not settings.run.folder:
         found.append("run.resume = true: run.folder should name the folder of the run to go on with")
+    if not settings.lora.targets.strip(" ,"):
+        found.append(f"lora.targets = {settings.lora.targets!r}: should be attention, all-linear or module names")
     kind, _, number = settings.data.partition.partition(":")
     if kind == "dirichlet" and float(number) <= 0:
         found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
@@ -262,6 +274,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         key = prefix + _hyphens(name)
         flat |= flatten(value, f"{key}.") if isinstance(value, dict) else {key: value}
     return flat
+
+
+def toml(value: Value) -> str:
+    """A value as TOML writes it: as JSON does, but without its pairs of surrogates."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def steps_of(train: TrainSettings, examples: int) -> int:

@@ -36,10 +36,10 @@ def join(message: Message, context: Context) -> Message:
     return _reply(message, RecordDict({REPORT: ConfigRecord({"card": json.dumps(card)})}))
 
 
-@app.query("brief")
-def brief(message: Message, context: Context) -> Message:
-    """Give the server what it needs once and cannot make itself: see `Client.brief`."""
-    return _reply(message, _client(context).brief())
+@app.query("head")
+def head(message: Message, context: Context) -> Message:
+    """Give the server the head's first values, where the base model is needed to make them."""
+    return _reply(message, _client(context).head())
 
 
 @app.train()

@@ -1,6 +1,8 @@
 """One client's turn: from a message's content to the reply's."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -71,21 +73,19 @@ class Client:
             "base": base.fingerprint(self.shape.place),
             "layout": self.layout.to_json(),
             "labels": list(labels.names),
+            "descriptions": digest(labels.descriptions),
             "pooling": self.shape.pooling,
             "head_init": self.shape.head_init,
         }
 
-    def brief(self) -> RecordDict:
-        """PEFT's configuration for the export, and the head's first values, packed as round 0."""
-        config = worker.classifier(self.shape).adapter_config()
-        content = RecordDict({REPORT: ConfigRecord({"adapter": json.dumps(config, default=list)})})
-        head: Parts = {"head": self._first()["head"]}
-        content[PAYLOAD] = payload_record(pack(self.layout, Payload(0, head)))
-        return content
+    def head(self) -> RecordDict:
+        """The head's first values, packed as round 0."""
+        parts: Parts = {"head": self._first()["head"]}
+        return RecordDict({PAYLOAD: payload_record(pack(self.layout, Payload(0, parts)))})
 
     def train(self, content: RecordDict) -> RecordDict:
         """Lay in, train, keep what stays, reply with what travels."""
-        plan = Plan.from_record(content[PLAN])
+        plan = Plan.from_record(content[PLAN], self.layout.slots)
         if not len(self.shard.train):
             return _abstain("it has no examples to train on")
         state = ClientState(plan.federation, self.partition)
@@ -120,7 +120,7 @@ class Client:
 
     def evaluate(self, content: RecordDict) -> RecordDict:
         """Measure the model that the plan describes on this client's held-out part."""
-        plan = Plan.from_record(content[PLAN])
+        plan = Plan.from_record(content[PLAN], self.layout.slots)
         if not len(self.shard.holdout):
             return _abstain("it holds no examples out")
         net = self._laid_in(plan, content, ClientState(plan.federation, self.partition), after=True)
@@ -159,6 +159,11 @@ class Client:
 
     def _rng(self, round_: int, stream: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, 2, round_, self.partition, stream])
+
+
+def digest(texts: Iterable[str]) -> str:
+    """A short digest of texts, to compare without sending them."""
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 
 def _abstain(reason: str) -> RecordDict:

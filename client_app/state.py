@@ -51,6 +51,8 @@ class ClientState:
         """Keep the parts as they are after this round."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
+        for left in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink()
         meta = {"version": VERSION, "layout": layout.fingerprint.hex()}
         with replacing(self.folder / f"round-{round_:06d}.safetensors") as temporary:
             save_file({str(name): value for name, value in parts.items()}, temporary, metadata=meta)

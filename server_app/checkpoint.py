@@ -1,8 +1,10 @@
 """The newest complete round, in one file that is replaced in one step."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -22,6 +24,7 @@ class Checkpoint:
     federation: str
     layout: Layout
     parts: Parts
+    identity: Mapping[str, Any]
 
     def save(self, path: Path) -> None:
         """Replace the last one. A process killed at any moment leaves the old or the new one."""
@@ -30,6 +33,7 @@ class Checkpoint:
             "round": self.round,
             "federation": self.federation,
             "layout": self.layout.to_json(),
+            "identity": dict(self.identity),
         }
         with replacing(path) as temporary:
             save_file(
@@ -53,4 +57,16 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
         layout = Layout.from_json(meta["layout"])
-        return Checkpoint(int(meta["round"]), str(meta["federation"]), layout, parts)
+        return Checkpoint(int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"])
+
+    def require(self, identity: Mapping[str, Any], layout: Layout) -> None:
+        """Refuse to go on with other clients, labels or another base model than the run began with."""
+        for key, value in identity.items():
+            now, before = json.dumps(value), json.dumps(self.identity.get(key))
+            if now != before:
+                raise BractError(f"run.resume: {key} is {now[:150]}, the run began with {before[:150]}")
+        if self.layout != layout:
+            raise BractError(
+                f"run.resume: the run's layout is {self.layout.fingerprint.hex()}, the clients have "
+                f"{layout.fingerprint.hex()}"
+            )

@@ -2,39 +2,52 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from flwr.app import Message
 from flwr.serverapp import Grid
+from flwr.superlink.grid import HttpGrid
 
 from bract.errors import BractError
 
 WORKER_DIED = 0  # Flower's code for what is no exception of the app: in simulation, a dead worker
 PAUSE = (0.02, 0.5)  # seconds between two looks: the first, and at most
+AT_ONCE = 16  # replies fetched in one call: so many are in memory at a time, however many are ready
 
 
 def exchange(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterator[Message]:
     """Send now, then yield replies until all are in or the deadline has passed.
 
-    A worker process that died is an error at once: Flower gives it further clients, which would
-    all fail without a word.
+    In simulation a worker process that died is an error at once: Flower gives it further clients,
+    which would all fail without a word. Across machines a node's fault is its own.
     """
     waiting = {message_id for message_id in grid.push_messages(messages) if message_id}
-    return _replies(grid, waiting, deadline)
+    return _replies(grid, waiting, time.monotonic() + deadline)
 
 
-def _replies(grid: Grid, waiting: set[str], deadline: float) -> Iterator[Message]:
-    end = time.monotonic() + deadline
+def _replies(grid: Grid, waiting: set[str], end: float) -> Iterator[Message]:
     pause = PAUSE[0]
     while waiting and time.monotonic() < end:
-        replies = list(grid.pull_messages(waiting))
-        for reply in replies:
+        found = False
+        for reply in take(grid, waiting):
+            found = True
             waiting.discard(reply.metadata.reply_to_message_id)
-            if reply.has_error() and reply.error.code == WORKER_DIED:
-                raise BractError(
-                    "a worker process died, most likely for want of memory; use fewer workers or a "
-                    f"smaller train.batch ({' '.join((reply.error.reason or 'no reason given').split())[:200]})"
-                )
             yield reply
-        pause = PAUSE[0] if replies else min(pause * 1.5, PAUSE[1])
+        pause = PAUSE[0] if found else min(pause * 1.5, PAUSE[1])
         if waiting:
             time.sleep(pause)
+
+
+def take(grid: Grid, waiting: Iterable[str]) -> Iterator[Message]:
+    """One look at what has arrived, a few replies at a time."""
+    names = iter(sorted(waiting))
+    while some := list(islice(names, AT_ONCE)):
+        replies = list(grid.pull_messages(some))[::-1]
+        while replies:
+            reply = replies.pop()  # from the end, so that nothing holds on to it afterwards
+            if reply.has_error() and reply.error.code == WORKER_DIED and not isinstance(grid, HttpGrid):
+                raise BractError(
+                    "a worker process died, most likely for want of memory; use fewer workers or a smaller "
+                    f"train.batch ({reply.error.reason or 'no reason given'})"
+                )
+            yield reply

@@ -1,7 +1,6 @@
 """The adapter folder: loads with PEFT alone, and with `bract.load`."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from bract.base import public_name
 from bract.files import replacing, write_json, write_text
 from bract.layout import Layout, Parts
 from bract.settings import Settings
@@ -23,37 +23,64 @@ class Export:
 
     settings: Settings
     joined: Joined
-    config: Mapping[str, Any]
+
+    @property
+    def pooling(self) -> str:
+        """What the head reads."""
+        return str(self.joined.card["pooling"])
+
+    @property
+    def base(self) -> str:
+        """The base model's name for others."""
+        return public_name(self.settings.model.name)
+
+    def config(self) -> dict[str, Any]:
+        """What `PeftModel.from_pretrained` reads; what is not said here is PEFT's default.
+
+        Made of the settings and the layout alone: nothing that a client wrote ends up in it. A
+        native head is PEFT's `modules_to_save`, so that PEFT alone loads the whole model.
+        """
+        native, layout = self.pooling == "native", self.joined.layout
+        return {
+            "peft_type": "LORA",
+            "task_type": "SEQ_CLS" if native else "FEATURE_EXTRACTION",
+            "base_model_name_or_path": self.base,
+            "inference_mode": True,
+            "r": layout.rank,
+            "lora_alpha": self.settings.lora.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "target_modules": sorted(module.name for module in layout.modules),
+            "modules_to_save": sorted({t.name.split(".")[0] for t in layout.head}) if native else None,
+        }
 
     def write(self, folder: Path, parts: Parts, accuracy: float | None) -> None:
         """Write the folder. PEFT finds its own two files; `bract.json` holds the rest."""
         layout = self.joined.layout
         tensors, head = peft_tensors(layout, parts), head_tensors(layout, parts)
-        if self.joined.pooling == "native":
+        if self.pooling == "native":
             tensors |= {f"base_model.model.{name}": value for name, value in head.items()}
         else:
             with replacing(folder / HEAD) as temporary:
                 save_file(head, temporary, metadata={"format": "pt"})
         with replacing(folder / "adapter_model.safetensors") as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})
-        write_json(folder / "adapter_config.json", self.config)
+        write_json(folder / "adapter_config.json", self.config())
         about = {
             "base": self.settings.model.name,
-            "pooling": self.joined.pooling,
+            "pooling": self.pooling,
             "labels": list(self.joined.labels),
             "max_length": self.settings.data.max_length,
-            "rank": layout.rank,
             "alpha": self.settings.lora.alpha,
-            "targets": ",".join(m.name for m in layout.modules),
             "layout": layout.to_json(),
         }
         write_json(folder / "bract.json", about)
         write_text(folder / "README.md", self._card(accuracy))
 
     def _card(self, accuracy: float | None) -> str:
-        settings, base = self.settings, self.config["base_model_name_or_path"]
+        settings, base = self.settings, json.dumps(self.base)  # quoted: it stands in code
         figure = "not measured" if accuracy is None else f"{accuracy:.4f}"
-        front = json.dumps({"library_name": "peft", "base_model": base, "tags": ["lora", "federated"]})
+        front = json.dumps({"library_name": "peft", "base_model": self.base, "tags": ["lora", "federated"]})
         return CARD.format(
             front=front,
             strategy=settings.strategy.name,
@@ -63,11 +90,11 @@ class Export:
             labels=len(self.joined.labels),
             figure=figure,
             head_note=HEAD_NOTES.get(settings.lora.head, ""),
-            plain=(NATIVE if self.joined.pooling == "native" else POOLED).format(
+            plain=(NATIVE if self.pooling == "native" else POOLED).format(
                 base=base,
                 labels=len(self.joined.labels),
                 length=settings.data.max_length,
-                pool=POOLS[self.joined.pooling],
+                pool=POOLS[self.pooling],
             ),
         )
 
@@ -131,10 +158,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 folder = "THIS_FOLDER"
 base = AutoModelForSequenceClassification.from_pretrained(
-    "{base}", num_labels={labels}, ignore_mismatched_sizes=True
+    {base}, num_labels={labels}, ignore_mismatched_sizes=True
 )
 model = PeftModel.from_pretrained(base, folder).eval()
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+tokenizer = AutoTokenizer.from_pretrained({base})
 batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")
 with torch.no_grad():
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
@@ -148,8 +175,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 folder = "THIS_FOLDER"
-model = PeftModel.from_pretrained(AutoModel.from_pretrained("{base}"), folder).eval()
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+model = PeftModel.from_pretrained(AutoModel.from_pretrained({base}), folder).eval()
+tokenizer = AutoTokenizer.from_pretrained({base})
 head = load_file(folder + "/head.safetensors")
 batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")
 with torch.no_grad():

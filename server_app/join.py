@@ -16,7 +16,7 @@ from bract.errors import BractError
 from bract.layout import Layout, Part, Vector
 from bract.payload import unpack
 from bract.settings import FederationSettings
-from server_app.exchange import exchange
+from server_app.exchange import exchange, take
 from server_app.progress import say
 from strategies import Member
 from strategies.base import reason
@@ -26,11 +26,14 @@ MUST_AGREE = {
     "version": "Bract version",
     "base": "base model",
     "layout": "adapter layout",
-    "labels": "labels",
+    "labels": "list of labels",
+    "descriptions": "set of label descriptions",
     "pooling": "pooling",
     "head_init": "start of the head",
+    "partitions": "num-partitions",
 }
-SETTLE = 3.0  # seconds without a newcomer after which `federation.nodes = 0` takes who is there
+NODE_LOST = 5  # Flower's code for a node that went away before it answered
+MAX_CARD = 4 << 20  # bytes of a client's card; one with a thousand labels has some 50 kB
 
 
 @dataclass(frozen=True)
@@ -39,73 +42,91 @@ class Joined:
 
     members: tuple[Member, ...]
     layout: Layout
-    labels: tuple[str, ...]
-    base: str
-    pooling: str
-    head_init: str
+    card: Mapping[str, Any]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the head's rows."""
+        return tuple(self.card["labels"])
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a run goes on: who takes part, with which labels and base model."""
+        kept = {key: self.card[key] for key in MUST_AGREE if key not in ("layout", "version")}
+        return {**kept, "clients": [member.partition for member in self.members]}
 
 
 def join(grid: Grid, settings: FederationSettings) -> Joined:
     """Wait for the nodes, ask each for its card, compare.
 
-    Raises, before any training: too few nodes by the deadline; a client that cannot take part;
-    two with one partition id; clients that disagree, with both values.
+    `federation.nodes = 0` waits for as many as the nodes' num-partitions says, and at the deadline
+    takes those that are there. Raises, before any training: too few nodes by the deadline; a client
+    that cannot take part; two with one partition id; clients that disagree, with both values.
     """
     end = time.monotonic() + settings.deadline
+    asked: dict[str, int] = {}
     cards: dict[int, dict[str, Any]] = {}
-    newest = time.monotonic()
-    said = -1
+    known: set[int] = set()
+    said = ""
     while True:
-        fresh = sorted(set(grid.get_node_ids()) - set(cards))
-        if fresh:
-            cards |= _ask(grid, fresh, max(1.0, end - time.monotonic()))
-            newest = time.monotonic()
-        expected = settings.nodes or max((c["partitions"] for c in cards.values()), default=0)
+        fresh = sorted(set(grid.get_node_ids()) - known)
+        known |= set(fresh)
+        queries = [Message(RecordDict(), dst_node_id=n, message_type=messages.JOIN) for n in fresh]
+        asked |= dict(zip(grid.push_messages(queries), fresh, strict=True)) if queries else {}
+        for reply in take(grid, set(asked)):
+            node = asked.pop(reply.metadata.reply_to_message_id)
+            if reply.has_error() and reply.error.code == NODE_LOST:
+                continue
+            if reply.has_error():
+                raise BractError(f"node {node} cannot take part: {reason(reply)}")
+            cards[node] = _card(node, reply)
+        expected = settings.nodes or max((card["partitions"] for card in cards.values()), default=0)
         if cards and len(cards) >= expected:
-            break
-        if len(cards) != said:
-            said = len(cards)
-            say(f"waiting for nodes: {said} of {expected or 'any'}")
-        if not settings.nodes and cards and time.monotonic() - newest > SETTLE:
-            break
+            return _agreed(cards)
+        line = f"waiting for nodes: {len(cards)} of {expected or 'those that come'}"
+        if line != said:
+            say(said := line)
         if time.monotonic() > end:
+            if cards and not settings.nodes:
+                say(f"going on with the {len(cards)} nodes that are there, of {expected}")
+                return _agreed(cards)
             raise BractError(
                 f"federation.nodes = {settings.nodes}: {len(cards)} joined within federation.deadline = "
                 f"{settings.deadline:g} seconds; start the missing nodes or ask for fewer"
             )
         time.sleep(0.2)
-    return _agreed(cards)
 
 
-def brief(grid: Grid, member: Member, layout: Layout, deadline: float) -> tuple[dict[str, Any], Vector]:
-    """From one client: PEFT's configuration for the export, and the head's first values."""
-    message = Message(RecordDict(), dst_node_id=member.node, message_type=messages.BRIEF)
+def first_head(grid: Grid, member: Member, layout: Layout, deadline: float) -> Vector:
+    """From one client: a head made of label names, which takes the base model to make."""
+    head: Part = "head"
+    message = Message(RecordDict(), dst_node_id=member.node, message_type=messages.HEAD)
     for reply in exchange(grid, [message], deadline):
         if reply.has_error():
-            raise BractError(f"client {member.partition} could not prepare: {reason(reply)}")
-        config: dict[str, Any] = json.loads(str(reply.content[messages.REPORT]["adapter"]))
-        head: Part = "head"
+            raise BractError(f"client {member.partition} could not make the head: {reason(reply)}")
         payload = unpack(layout, messages.get_payload(reply.content), round=0, parts=[head])
-        return config, payload.parts[head]
+        return payload.parts[head]
     raise BractError(f"client {member.partition} did not answer within {deadline:g} seconds")
 
 
-def _ask(grid: Grid, nodes: list[int], deadline: float) -> dict[int, dict[str, Any]]:
-    asked = [Message(RecordDict(), dst_node_id=n, message_type=messages.JOIN) for n in nodes]
-    cards = {}
-    for reply in exchange(grid, asked, deadline):
-        source = reply.metadata.src_node_id
-        if reply.has_error():
-            raise BractError(f"node {source} cannot take part: {reason(reply)}")
-        try:
-            cards[source] = _card(json.loads(str(reply.content[messages.REPORT]["card"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BractError(f"node {source} sent no card: {error!r}") from error
-    return cards
-
-
-def _card(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {**value, "partition": int(value["partition"]), "partitions": int(value["partitions"])}
+def _card(node: int, reply: Message) -> dict[str, Any]:
+    """A client's card, of the kinds of values that it should have."""
+    try:
+        text = str(reply.content[messages.REPORT]["card"])
+        if len(text) > MAX_CARD:
+            raise BractError(f"it has {len(text)} bytes")
+        value = json.loads(text)
+        labels, layout = [str(label) for label in value["labels"]], Layout.from_json(value["layout"])
+        numbers = {key: int(value[key]) for key in ("partition", "partitions")}
+        words = {key: str(value[key]) for key in ("version", "base", "descriptions", "pooling", "head_init")}
+        if words["pooling"] not in ("native", "mean", "cls") or words["head_init"] not in ("random", "labels"):
+            raise BractError("it names an unknown kind of head")
+        if not 0 <= numbers["partition"] < numbers["partitions"]:
+            raise BractError(f"partition-id {numbers['partition']} of {numbers['partitions']}")
+    except BractError as error:
+        raise BractError(f"node {node} sent a bad card: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+        raise BractError(f"node {node} sent a card that cannot be read ({type(error).__name__})") from error
+    return {**numbers, **words, "labels": labels, "layout": layout.to_json()}
 
 
 def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
@@ -117,7 +138,7 @@ def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
                 f"nodes {one.node} and {two.node} both have partition-id={one.partition}; each node needs its own"
             )
     for key, name in MUST_AGREE.items():
-        values = {node: json.dumps(cards[node].get(key)) for node in nodes}
+        values = {node: json.dumps(cards[node][key]) for node in nodes}
         common = Counter(values.values()).most_common(1)[0][0]
         other = next((member for member in members if values[member.node] != common), None)
         if other is not None:
@@ -126,9 +147,7 @@ def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
                 f"client {other.partition} (node {other.node}) has another {name}: {mine}, the others have {theirs}"
             )
     card = cards[nodes[0]]
-    layout = Layout.from_json(card["layout"])
-    labels = tuple(str(label) for label in card["labels"])
-    return Joined(members, layout, labels, str(card["base"]), str(card["pooling"]), str(card["head_init"]))
+    return Joined(members, Layout.from_json(card["layout"]), card)
 
 
 def _difference(mine: str, theirs: str) -> tuple[str, str]:

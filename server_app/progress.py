@@ -1,8 +1,9 @@
 """What the server says while it works: plain lines, which `bract run` picks out of Flower's log."""
 
-MARK = "[bract]"
+from bract.errors import one_line
+from bract.progress import MARK
 
 
 def say(text: str) -> None:
     """One line for the person who waits."""
-    print(f"{MARK} {text}", flush=True)
+    print(f"{MARK}{one_line(text)}", flush=True)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 
@@ -20,7 +19,7 @@ from bract.settings import Settings
 from server_app.checkpoint import Checkpoint
 from server_app.exchange import exchange
 from server_app.export import Export
-from server_app.join import Joined, brief, join
+from server_app.join import Joined, first_head, join
 from server_app.progress import say
 from strategies import FederatedLora, Federation, create
 from strategies.base import to_arrays, to_parts
@@ -36,14 +35,15 @@ def run(grid: Grid, settings: Settings) -> RunFolder:
         _run_in(folder, grid, settings)
     finally:
         folder.release()
+        if not folder.rounds():
+            folder.discard()  # it failed before its first row: nothing to keep
     return folder
 
 
 def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     joined = join(grid, settings.federation)
-    config, head = brief(grid, joined.members[0], joined.layout, settings.federation.deadline)
     evaluate = _test_set(settings, joined)
-    state = _state(settings, folder, joined, head)
+    state = _state(grid, settings, folder, joined)
     strategy = create(settings.strategy.name, _federation(settings, joined, state.federation))
     say(
         f"{len(joined.members)} clients, {len(joined.labels)} labels, {settings.strategy.name}, "
@@ -55,7 +55,7 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     while state.round < settings.rounds:
         state = rounds.play(state)
     accuracy = folder.rounds()[-1]["accuracy"]
-    Export(settings, joined, config).write(folder.adapter, state.parts, accuracy)
+    Export(settings, joined).write(folder.adapter, state.parts, accuracy)
     folder.write_summary(summary(folder, settings))
     report.report(folder.path)
 
@@ -90,15 +90,14 @@ class Rounds:
             number,
             self._exchange(self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)),
         )
-        if arrays is None or trained is None:
-            reasons = sorted({row.reason for row in self.strategy.rows})
-            raise BractError(f"round {number}: no client trained; {'; '.join(reasons[:3])}")
         training = time.perf_counter() - start
-        after = replace(state, round=number, parts=to_parts(arrays))
+        # Where all that were sampled abstained, the round leaves the factors as they are.
+        parts = state.parts if arrays is None else to_parts(arrays)
+        after = replace(state, round=number, parts=parts)
         clients = [asdict(row) for row in self.strategy.rows]
         measured = self._measure(after)
         _add_accuracy(clients, measured)
-        row = self._row(number, trained, measured, after.parts, time.perf_counter() - start)
+        row = self._row(number, trained or MetricRecord(), measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
         self.folder.add_clients(clients)
         self.folder.add_round(row)
@@ -178,22 +177,23 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _state(settings: Settings, folder: RunFolder, joined: Joined, head: np.ndarray) -> Checkpoint:
+def _state(grid: Grid, settings: Settings, folder: RunFolder, joined: Joined) -> Checkpoint:
+    """Where the run stands: at its checkpoint, or before its first round."""
     if settings.run.resume and folder.checkpoint.is_file():
         state = Checkpoint.load(folder.checkpoint)
-        if state.layout != joined.layout:
-            raise BractError(
-                f"run.resume: the run's layout is {state.layout.fingerprint.hex()}, the clients have "
-                f"{joined.layout.fingerprint.hex()}"
-            )
+        state.require(joined.identity(), joined.layout)
+        if settings.rounds < state.round:
+            raise BractError(f"rounds = {settings.rounds}: the run is at round {state.round} already")
         folder.forget_after(state.round)
+        if not any(row["round"] == state.round for row in folder.rounds()):
+            raise BractError(f"run.resume: {folder.path} has lost the row of round {state.round}")
         say(f"going on after round {state.round}")
         return state
     folder.forget_after(-1)  # rows of a run that was stopped before its first checkpoint
-    parts = initial.draw(joined.layout, settings.seed)
-    if joined.layout.head:
-        parts["head"] = head
-    return Checkpoint(0, secrets.token_hex(8), joined.layout, parts)
+    parts = initial.draw(joined.layout, settings.seed, pooled=joined.card["pooling"] != "native")
+    if joined.card["head_init"] == "labels":
+        parts["head"] = first_head(grid, joined.members[0], joined.layout, settings.federation.deadline)
+    return Checkpoint(0, secrets.token_hex(8), joined.layout, parts, joined.identity())
 
 
 def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
@@ -205,7 +205,7 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         fraction=settings.federation.fraction,
         quorum=settings.federation.quorum,
         weights=settings.strategy.weights,
-        head=head_mode(settings, joined.head_init),
+        head=head_mode(settings, joined.card["head_init"]),
         codec=settings.wire.codec,  # type: ignore[arg-type]
     )
 

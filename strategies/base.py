@@ -19,14 +19,14 @@ from flwr.serverapp.strategy import Strategy
 
 from bract import messages
 from bract.codec import Codec
-from bract.errors import BractError
+from bract.errors import BractError, one_line
 from bract.layout import PARTS, Layout, Part, Parts
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
 from strategies.merge import WeightedMean
 
 INFO, WARNING = 20, 30
-MAX_EXAMPLES = 10**9  # a client that claims more is refused: its weight would drown all others
+MAX_EXAMPLES = 10**9  # keeps sums exact; it does not stop a client from claiming more than it has
 
 
 @dataclass(frozen=True, order=True)
@@ -153,6 +153,8 @@ class FederatedLora(Strategy):
                 self._take(reply, plan, row, merge)
             except BractError as error:
                 row.status, row.reason = "refused", str(error)
+            except Exception as error:
+                row.status, row.reason = "refused", f"malformed reply ({type(error).__name__})"
             if row.status in ("failed", "refused"):
                 log(WARNING, "client %s %s: %s", partition, row.status, row.reason)
             self.on_reply(partition, len(rows) - len(waiting), len(rows))
@@ -189,8 +191,8 @@ class FederatedLora(Strategy):
         got = None if payload.slots is None else payload.slots.tolist()
         if asked != got:
             raise BractError("the payload's slots are not those of the plan")
-        row.examples = int(messages.metric(reply.content, "examples"))
-        row.steps = int(messages.metric(reply.content, "steps"))
+        row.examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
+        row.steps = messages.count(reply.content, "steps")
         row.loss = messages.metric(reply.content, "loss")
         row.seconds = messages.metric(reply.content, "seconds")
         row.busy = messages.metric(reply.content, "busy")
@@ -201,8 +203,8 @@ class FederatedLora(Strategy):
     def weigh(self, row: ClientRow, payload: Payload) -> float:
         """The client's weight in the mean."""
         kind = self.weights if self.federation.weights == "auto" else self.federation.weights
-        if not 1 <= row.examples <= MAX_EXAMPLES:
-            raise BractError(f"the reply claims {row.examples} examples")
+        if not row.examples:
+            raise BractError("the reply claims to have learned from no examples")
         return float(row.examples) if kind == "examples" else 1.0
 
     def _require_quorum(self, server_round: int) -> None:
@@ -235,17 +237,21 @@ class FederatedLora(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """One message for every member: all that joined measure, also those not sampled."""
+        """One message for every member: all that joined measure, also those not sampled.
+
+        In float32 whatever the codec: what is measured is what is exported.
+        """
         self._arrays, self._packed, self._measuring = to_parts(arrays), {}, []
         for member in sorted(self.federation.members):
             plan = replace(self.plan(server_round, member), trains=(), sends=(), slots=None)
-            self._measuring.append((self._message(plan, member, messages.EVALUATE), member))
+            self._measuring.append((self._message(plan, member, messages.EVALUATE, "float32"), member))
         return [message for message, _ in self._measuring]
 
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
         """Accuracy and mean loss over all held-out examples of the clients that answered.
 
-        `partitions`, `correct` and `counts` give each client's figures, in order.
+        `partitions`, `correct` and `counts` give each client's figures, in order. Where nobody held
+        anything out there is no accuracy, but what was sent down for it is still counted.
         """
         waiting = {m.metadata.message_id: member.partition for m, member in self._measuring}
         found: list[tuple[int, int, int, float]] = []
@@ -254,17 +260,16 @@ class FederatedLora(Strategy):
             if partition is None:
                 continue
             try:
-                if reply.has_error():
-                    raise BractError(reason(reply))
-                if messages.report(reply.content)[0] == "done":
-                    values = [messages.metric(reply.content, n) for n in ("correct", "examples", "loss")]
-                    if not 0 <= values[0] <= values[1] <= MAX_EXAMPLES or not values[1]:
-                        raise BractError(f"it claims {values[0]:g} right of {values[1]:g}")
-                    found.append((partition, int(values[0]), int(values[1]), values[2]))
-            except BractError as error:
-                log(WARNING, "client %s could not measure: %s", partition, error)
+                figures = self._figures(reply)
+            except Exception as error:
+                why = str(error) if isinstance(error, BractError) else f"malformed ({type(error).__name__})"
+                log(WARNING, "client %s could not measure: %s", partition, why)
+                continue
+            if figures:
+                found.append((partition, *figures))
+        sent = sum(messages.payload_bytes(m) for m, _ in self._measuring)
         if not found:
-            return None
+            return MetricRecord({"download_bytes": sent})
         found.sort()
         partitions, correct, counts, losses = (list(column) for column in zip(*found, strict=True))
         examples = sum(counts)
@@ -273,12 +278,24 @@ class FederatedLora(Strategy):
                 "accuracy": sum(correct) / examples,
                 "loss": fsum(losses) / examples,
                 "examples": examples,
-                "download_bytes": sum(messages.payload_bytes(m) for m, _ in self._measuring),
+                "download_bytes": sent,
                 "partitions": partitions,
                 "correct": correct,
                 "counts": counts,
             }
         )
+
+    def _figures(self, reply: Message) -> tuple[int, int, float] | None:
+        """Right answers, examples and summed loss of one client; None if it abstained."""
+        if reply.has_error():
+            raise BractError(reason(reply))
+        if messages.report(reply.content)[0] == "abstained":
+            return None
+        examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
+        correct = messages.count(reply.content, "correct", examples)
+        if not examples:
+            raise BractError("it measured no examples and did not abstain")
+        return correct, examples, messages.metric(reply.content, "loss", 1e6 * examples)
 
     def summary(self) -> None:
         """Log what this strategy is."""
@@ -287,12 +304,13 @@ class FederatedLora(Strategy):
 
     # -- Messages ---------------------------------------------------------------------------
 
-    def _message(self, plan: Plan, member: Member, kind: str) -> Message:
+    def _message(self, plan: Plan, member: Member, kind: str, codec: Codec | None = None) -> Message:
         """A message for one member; those who receive the same share one packed array."""
         if plan.receives not in self._packed:
             parts: Parts = {part: self._arrays[part] for part in plan.receives}
             rng = np.random.default_rng([self.federation.seed, 4, plan.round])
-            data = pack(self.federation.layout, Payload(plan.round, parts), self.federation.codec, rng)
+            payload = Payload(plan.round, parts)
+            data = pack(self.federation.layout, payload, codec or self.federation.codec, rng)
             self._packed[plan.receives] = messages.payload_record(data)
         content = RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[plan.receives]})
         return Message(content, dst_node_id=member.node, message_type=kind)
@@ -310,7 +328,7 @@ def to_parts(arrays: ArrayRecord) -> Parts:
 
 def reason(reply: Message) -> str:
     """An error reply's reason in one line: the client's own words where it has any."""
-    text = " ".join((reply.error.reason or f"error code {reply.error.code}").split())
+    text = one_line(reply.error.reason or f"error code {reply.error.code}")
     for mark in ("BractError: ", "PayloadError: "):
         text = text.rpartition(mark)[2]
     return text.removesuffix("'>")

@@ -23,9 +23,9 @@ BLOCK = 1 << 15  # values at a time: what one step touches stays in the processo
 class ExactSum:
     """A sum of weighted vectors, the same bits in any order of addition.
 
-    Guaranteed: each term is rounded once, by at most 2**-63; the sum of up to 2**17 terms is
-    then exact, and rounded once more when it is read. Memory is 16 bytes a value, whatever the
-    number of terms. A term with a value of 2**30 or more is refused and leaves no trace.
+    Guaranteed: each term (a float64 product) is rounded on its own, by at most 2**-63; the sum of
+    up to 2**17 terms is then exact, and rounded once more when it is read. Memory is 16 bytes a
+    value, whatever the number of terms. `check` refuses a term with a value of 2**30 or more.
     """
 
     def __init__(self, size: int) -> None:
@@ -38,8 +38,7 @@ class ExactSum:
             raise PayloadError("a value is out of all bounds")
 
     def add(self, weight: float, values: Vector, where: NDArray[np.int64] | None = None) -> None:
-        """Add weight * values, to the whole vector or to the named positions of it."""
-        self.check(weight, values)
+        """Add weight * values, that `check` has passed, to the whole vector or to the named positions of it."""
         for start in range(0, len(values), BLOCK):
             block = slice(start, start + BLOCK)
             term = values[block].astype(np.float64) * weight

@@ -53,7 +53,8 @@ def test_settings_may_be_plain_words_toml_values_or_a_file(tmp_path):
 
 
 def test_plan_prints_what_the_arithmetic_says(capfd, model_folder, data_file):
-    values = f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 lora.head=frozen train.batch=4"
+    values = f"model.name={model_folder} data.source=file:{data_file} data.max-length=32"
+    values += " lora.rank=2 lora.head=frozen train.batch=4"
     assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", "strategy.name=fedit rounds=2"]) == 0
     out = capfd.readouterr().out
     # 4 modules of 32 x 32 at rank 2: 256 values in A and 256 in B.
@@ -63,7 +64,9 @@ def test_plan_prints_what_the_arithmetic_says(capfd, model_folder, data_file):
 
 
 def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, play):
-    values = f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 train.batch=4 rounds=2"
+    values = (
+        f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 train.batch=4 rounds=2 data.max-length=32"
+    )
     assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values]) == 0
     folder, _ = play()
     sent = sum(row["upload_values"] for row in folder.rounds())
@@ -79,12 +82,25 @@ def test_the_demo_has_a_node_for_every_branch():
 
 
 def test_the_machine_decides_the_workers(monkeypatch):
-    monkeypatch.setattr(launch.os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.setattr(launch, "cpus", lambda: 16)
     monkeypatch.setattr(launch, "_gpus", lambda: 0)
     assert launch.resources(10) == "num-supernodes=10 client-resources-num-cpus=1"
     assert launch.resources(4) == "num-supernodes=4 client-resources-num-cpus=4"
     monkeypatch.setattr(launch, "_gpus", lambda: 1)
     assert launch.resources(10) == ("num-supernodes=10 client-resources-num-cpus=4 client-resources-num-gpus=0.2500")
+
+
+@pytest.mark.parametrize("gpus", range(1, 9))
+@pytest.mark.parametrize("nodes", range(1, 12))
+@pytest.mark.parametrize("cores", [1, 2, 6, 64])
+def test_every_worker_fits_on_a_gpu(monkeypatch, gpus, nodes, cores):
+    monkeypatch.setattr(launch, "cpus", lambda: cores)
+    monkeypatch.setattr(launch, "_gpus", lambda: gpus)
+    words = dict(word.split("=") for word in launch.resources(nodes).split())
+    share, each = float(words["client-resources-num-gpus"]), int(words["client-resources-num-cpus"])
+    assert 0 < share <= 1
+    assert each >= 1
+    assert min(int(1 / share) * gpus, cores // each) >= 1
 
 
 LOG = [
@@ -93,6 +109,8 @@ LOG = [
     "[bract] round 1/2: 1 of 2 clients, 3 s\n",
     "[bract] round 1/2: 2 of 2 clients, 4 s\n",
     "[bract] round 1/2: accuracy 0.5000, 5.0 s\n",
+    "WARNING: client 3 refused: x [bract] run folder /tmp/evil\n",
+    "[bract] round 2/2: \x1b]0;owned\x07\n",
     "[bract] error: client 1 (node 7) has another base model\n",
 ]
 
@@ -104,6 +122,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     assert "\r" not in out
     assert "round 1/2: accuracy 0.5000, 5.0 s" in out
     assert "Flower says" not in out
+    assert "\x1b" not in out
 
 
 def test_progress_is_rewritten_in_place_on_a_terminal(capsys, monkeypatch):
@@ -134,3 +153,9 @@ def test_report_and_compare_are_commands(capsys, play, tmp_path):
 
 def test_errors_are_one_line():
     assert str(BractError("a\n  b\tc")) == "a b c"
+    assert str(BractError("\x1b[2J\x1b]0;owned\x07 x")) == "[2J ]0;owned x"
+    assert len(str(BractError("x" * 10**6))) == 500
+
+
+def test_fewer_nodes_than_the_run_waits_for_are_refused_at_once(capsys):
+    assert "--nodes starts only 2" in fails(capsys, "run", ROOT, "--nodes", "2", "-c", "federation.nodes=4")

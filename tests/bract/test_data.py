@@ -101,6 +101,16 @@ def test_an_unreadable_kind_of_file_says_which_setting(tmp_path):
         read_rows(tmp_path / "t.csv", "data.test")
 
 
+def test_a_column_of_ids_or_texts_is_not_taken_for_labels(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps({"text": f"t{i}", "label": i, "x": 1.0}) + "\n" for i in range(50)))
+    data = settings(source=f"file:{path}")
+    with pytest.raises(BractError, match="50 different values in 50 rows.*list them in data.labels"):
+        label_set(data, load(data, 0))
+    whole = settings(source=f"file:{path}", label="x")
+    assert set(load(whole, 0).labels) == {"1"}  # 1.0 in a column of numbers is the label 1
+
+
 TABLE = Table(tuple(f"t{i}" for i in range(400)), tuple(f"l{i % 10}" for i in range(400)))
 
 

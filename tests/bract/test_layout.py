@@ -56,12 +56,12 @@ def test_the_first_values_are_the_same_bits_everywhere():
         -0.4445505738258362,
         0.4198485016822815,
     ]
-    parts = draw(LAYOUT, seed=7)
+    parts = draw(LAYOUT, seed=7, pooled=True)
     assert parts["B"].tolist() == [0.0] * 14
     assert np.abs(parts["A"][:6]).max() <= 1 / np.sqrt(3)
     assert parts["head"][6:].tolist() == [0, 0]
-    assert (draw(LAYOUT, seed=7)["A"] == parts["A"]).all()
-    assert (draw(LAYOUT, seed=8)["A"] != parts["A"]).all()
+    assert (draw(LAYOUT, seed=7, pooled=True)["A"] == parts["A"]).all()
+    assert (draw(LAYOUT, seed=8, pooled=True)["A"] != parts["A"]).all()
 
 
 def test_the_first_values_are_uniform():

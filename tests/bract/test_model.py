@@ -21,7 +21,7 @@ def folders(tmp_path_factory):
 
 
 def shape_of(folder, pooling="native", **changes):
-    return replace(Shape(folder, pooling, 4, 2, 4.0, "attention", "random", 0), **changes)
+    return replace(Shape(folder, pooling, 4, 2, 4.0, "attention", "random", 0, 32), **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -74,7 +74,7 @@ def test_the_product_is_pefts(folders):
 def test_padding_changes_nothing(folders):
     for pooling in ("native", "mean", "cls"):
         net = build(shape_of(folders["bert"], pooling))
-        for part, vector in draw(net.layout, 0, head_bound=1.0).items():
+        for part, vector in draw(net.layout, 0, pooled=pooling != "native").items():
             net.set(part, vector, net.layout)
         alone = net(*batch_of([[2, 7, 3]], 0, torch.device("cpu")))
         padded = net(*batch_of([[2, 7, 3], [2, 5, 6, 8, 9, 3]], 0, torch.device("cpu")))
@@ -111,7 +111,7 @@ def test_labels_start_the_head_from_the_base_model_alone(folders):
 
 def test_measuring_does_not_depend_on_the_order_of_the_examples(folders):
     net = build(shape_of(folders["bert"]))
-    for part, vector in draw(net.layout, 0).items():
+    for part, vector in draw(net.layout, 0, pooled=False).items():
         net.set(part, vector, net.layout)
     texts = [t for ts in TEXTS.values() for t in ts] * 6
     labels = [n for n, ts in TEXTS.items() for _ in ts] * 6
@@ -154,12 +154,28 @@ def test_remote_code_is_never_run(tmp_path, folders):
         build(shape_of(str(folder)))
 
 
+def test_weights_that_the_files_lack_are_refused(tmp_path):
+    """transformers would draw them anew in every process, so clients would train different models."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=30, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(tmp_path / "mlm")
+    with pytest.raises(BractError, match=r"no weights for bert.pooler.*set model.pooling to mean or cls"):
+        build(shape_of(str(tmp_path / "mlm")))
+    build(shape_of(str(tmp_path / "mlm"), "mean"))
+
+
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(BractError, match="model.name: there is no folder"):
         base.locate(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(BractError, match="holds no config.json"):
         base.locate(str(tmp_path / "empty"))
+    with pytest.raises(BractError, match="should be absolute"):
+        base.locate("./model")
     with pytest.raises(BractError, match="model.name: nobody/nothing cannot be read"):
         build(shape(read({"model.name": "nobody/nothing"}), 4), meta=True)
 
@@ -174,7 +190,7 @@ def test_minilm_is_the_published_one():
     assert base.sha256(base.Path(place) / "model.safetensors") == base.MINILM_SHA256
     wanted = shape(read({}), 8)
     assert (wanted.pooling, wanted.head_init) == ("mean", "labels")
-    assert base.public_name(place) == "sentence-transformers/all-MiniLM-L6-v2"
+    assert base.public_name("minilm") == "sentence-transformers/all-MiniLM-L6-v2"
     import sys
 
     assert base.MINILM_PACKAGE not in sys.modules  # found, never imported

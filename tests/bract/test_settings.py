@@ -15,7 +15,7 @@ def test_the_app_declares_every_setting_with_its_default():
 
 
 def test_settings_survive_being_written():
-    settings = read({"lora.rank": 3, "train.lr": 1, "data.source": 'file:/a "b"\\c.csv', "seed": 4})
+    settings = read({"lora.rank": 3, "train.lr": 1, "data.source": 'file:/a "b"\\c \N{GRINNING FACE}.csv', "seed": 4})
     assert read(flatten(tomllib.loads(settings.to_toml()))) == settings
     assert settings.train.lr == 1.0
 
@@ -30,6 +30,9 @@ def test_settings_survive_being_written():
         ({"rounds": True}, "rounds = True: should be a whole number"),
         ({"train.lr": -1.0}, "train.lr = -1.0: should be at least 0"),
         ({"train.lr": float("nan")}, "train.lr = nan: should be at least 0"),
+        ({"train.lr": float("inf")}, "train.lr = inf: should be at least 0"),
+        ({"data.test": "test.csv"}, "data.test = 'test.csv': should be an absolute path"),
+        ({"lora.targets": " ,"}, "lora.targets = ' ,': should be attention"),
         ({"federation.fraction": 1.5}, "federation.fraction = 1.5: should be between"),
         ({"data.source": "file:train.csv"}, "data.source.*demo, file:/absolute"),
         ({"data.partition": "dirichlet"}, "data.partition.*iid, dirichlet:0.1"),

@@ -10,13 +10,13 @@ from bract.settings import TrainSettings
 from client_app.train import batches, train
 from tests.harness import TEXTS
 
-SETTINGS = TrainSettings(batch=4, lr=0.01)
+SETTINGS = TrainSettings(batch=4, lr=0.01, steps=0, lr_ratio=1.0)
 
 
 @pytest.fixture
 def net(model_folder):
-    model = build(Shape(str(model_folder), "native", 4, 2, 4.0, "attention", "random", 0))
-    for part, vector in draw(model.layout, 0).items():
+    model = build(Shape(str(model_folder), "native", 4, 2, 4.0, "attention", "random", 0, 32))
+    for part, vector in draw(model.layout, 0, pooled=False).items():
         model.set(part, vector, model.layout)
     return model
 
@@ -83,7 +83,7 @@ def test_the_rate_of_b_is_multiplied(net, shard):
 
 def test_batches_pass_over_everything():
     rng = np.random.default_rng(0)
-    two = list(batches(10, TrainSettings(batch=4, epochs=2), rng))
+    two = list(batches(10, TrainSettings(batch=4, epochs=2, steps=0), rng))
     assert [len(b) for b in two] == [4, 4, 2, 4, 4, 2]
     assert sorted(np.concatenate(two[:3]).tolist()) == list(range(10))
     assert len(list(batches(3, TrainSettings(batch=16, steps=5), rng))) == 5

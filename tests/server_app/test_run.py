@@ -14,11 +14,13 @@ import pytest
 from flwr.app import ArrayRecord, Error, Message
 
 from bract.errors import BractError
+from bract.initial import draw
 from bract.layout import Layout
-from bract.messages import BRIEF, EVALUATE, JOIN, TRAIN
+from bract.messages import EVALUATE, HEAD, JOIN, TRAIN
 from bract.payload import HEADER
 from bract.runfolder import RunFolder, read_rows, read_settings
 from bract.settings import read
+from client_app import worker
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from strategies import Federation, Member, create
@@ -101,7 +103,7 @@ def test_a_local_head_never_travels_and_each_client_keeps_its_own(play, home):
     assert not np.array_equal(heads[0], heads[1])
     for kind, _, request, reply in grid.log:
         for head in heads:
-            assert kind in (JOIN, BRIEF) or (head[:32].tobytes() not in request + reply)
+            assert kind in (JOIN, HEAD) or (head[:32].tobytes() not in request + reply)
     for folder in federation.iterdir():
         assert folder.stat().st_mode & 0o077 == 0
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
@@ -142,25 +144,15 @@ def test_it_works_under_flowers_own_start(config):
     grid = InProcessGrid(3, run_config)
     final = state(run(grid, read(run_config)))
     first = InProcessGrid(3, run_config)
-    begin = Checkpoint(0, "flower", final.layout, _initial(first, run_config))
+    begin = draw(final.layout, 0, pooled=False)
     members = tuple(Member(partition, node) for node, partition in first.nodes.items())
     strategy = create("ffa", Federation(final.layout, members, "flower", head="shared"))
-    result = strategy.start(first, to_arrays(begin.parts), num_rounds=3, timeout=30)
+    result = strategy.start(first, to_arrays(begin), num_rounds=3, timeout=30)
     assert isinstance(result.arrays, ArrayRecord)
     parts = to_parts(result.arrays)
     assert all((parts[p] == final.parts[p]).all() for p in parts)
     assert [result.train_metrics_clientapp[r]["clients"] for r in (1, 2, 3)] == [3, 3, 3]
     assert 0 <= result.evaluate_metrics_clientapp[3]["accuracy"] <= 1
-
-
-def _initial(grid, run_config):
-    from bract.initial import draw
-    from server_app.join import brief, join
-
-    settings = read(run_config)
-    joined = join(grid, settings.federation)
-    parts = draw(joined.layout, settings.seed)
-    return {**parts, "head": brief(grid, joined.members[0], joined.layout, 30)[1]}
 
 
 # -- Going on after a stop ------------------------------------------------------------------------
@@ -170,6 +162,7 @@ import json, sys
 import tests.conftest
 from tests.harness import InProcessGrid
 from bract.settings import read
+from client_app import worker
 from server_app.rounds import run
 config = json.loads(sys.argv[1])
 run(InProcessGrid(3, config), read(config))
@@ -275,24 +268,31 @@ def _card(partition, reply, change):
             {"base": "0123"},
             r'client 1 \(node 1007\) has another base model: "0123", the others have "[0-9a-f]+"',
         ),
-        ({"labels": ["x"]}, r'client 1 .* another labels: \["x"\], the others have \["help"'),
+        ({"labels": ["x"]}, r'client 1 .* another list of labels: \["x"\], the others have \["help"'),
         ({"version": "0.0"}, "another Bract version"),
         (
             {"layout": {"rank": 3, "modules": [["q", 1, 1]], "head": []}},
             "another adapter layout: .*the others have",
         ),
+        ({"descriptions": "other"}, "another set of label descriptions"),
+        ({"partitions": 4}, "another num-partitions: 4, the others have 3"),
+        ({"partition": 3}, "node 1007 sent a bad card: partition-id 3 of 3"),
+        ({"partition": float("inf")}, r"node 1007 sent a card that cannot be read \(OverflowError\)"),
+        ({"labels": None}, r"card that cannot be read \(TypeError\)"),
+        ({"layout": {}}, "bad card: not an adapter layout"),
         ({"partition": 0}, r"nodes 1000 and 1007 both have partition-id=0"),
     ],
 )
-def test_clients_that_disagree_are_named_before_any_training(play, change, words):
-    grids = []
-
+def test_clients_that_disagree_are_named_before_any_training(config, change, words):
     def tamper(partition, reply):
         return _card(partition, reply, change) if partition == 1 else reply
 
+    run_config = config()
+    grid = InProcessGrid(3, run_config, tamper=tamper)
     with pytest.raises(BractError, match=words):
-        grids.append(play(tamper=tamper))
-    assert not grids
+        run(grid, read(run_config))
+    assert {kind for kind, *_ in grid.log} == {JOIN}
+    assert not Path(run_config["run.folder"]).exists()  # it leaves nothing that the next run would trip over
 
 
 def test_a_client_that_raises_is_named_with_its_own_words(play):
@@ -363,8 +363,84 @@ def test_layouts_in_a_checkpoint_are_checked(tmp_path):
     from bract.layout import Module
 
     layout = Layout((Module("q", 2, 2),), 1)
-    saved = Checkpoint(3, "abc", layout, {"A": np.ones(2, np.float32), "B": np.zeros(2, np.float32)})
+    parts = {"A": np.ones(2, np.float32), "B": np.zeros(2, np.float32)}
+    saved = Checkpoint(3, "abc", layout, parts, {"clients": [0, 1], "labels": ["a"]})
     saved.save(tmp_path / "checkpoint" / "state.safetensors")
     again = Checkpoint.load(tmp_path / "checkpoint" / "state.safetensors")
     assert (again.round, again.federation, again.layout) == (3, "abc", layout)
     assert again.parts["A"].tolist() == [1, 1]
+
+
+def test_a_run_does_not_go_on_with_others(play, tmp_path):
+    play()
+    with pytest.raises(BractError, match=r"run.resume: partitions is 5, the run began with 3"):
+        play({"run.resume": True, "rounds": 3}, clients=5)
+    with pytest.raises(BractError, match=r"rounds = 1: the run is at round 2 already"):
+        play({"run.resume": True, "rounds": 1})
+
+
+def test_a_run_does_not_go_on_with_other_labels(play, data_file, tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text(data_file.read_text())
+    play({"data.source": f"file:{own}"})
+    own.write_text(data_file.read_text().replace(",help,", ",zzz,"))
+    worker.dataset.cache_clear()  # a later run has workers of its own
+    worker.shard.cache_clear()
+    with pytest.raises(BractError, match=r'run.resume: labels is \["late", .*"zzz"\], the run began with \["help"'):
+        play({"data.source": f"file:{own}", "run.resume": True, "rounds": 3})
+
+
+def test_a_round_in_which_all_sampled_abstain_leaves_the_factors_and_goes_on(play, tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("\n".join(["text,label", *(f"my card {i},{'lost' if i % 2 else 'late'}" for i in range(20))]))
+    values = {
+        "data.source": f"file:{path}", "data.partition": "dirichlet:0.01", "federation.fraction": 0.25, "rounds": 8,
+    }  # fmt: skip
+    folder, _ = play(values, clients=4)
+    rows = folder.rounds()
+    assert any(row["abstained"] == 1 and row["clients"] == 0 for row in rows)
+    assert rows[-1]["round"] == 8
+
+
+def test_a_silent_node_does_not_hold_up_those_that_are_enough(play):
+    def tamper(partition, reply):
+        return None if partition == 2 and reply.metadata.message_type == JOIN else reply
+
+    start = time.monotonic()
+    play({"federation.nodes": 2}, tamper=tamper)
+    assert time.monotonic() - start < 20
+
+
+def test_without_a_number_those_that_are_there_at_the_deadline_take_part(play):
+    def tamper(partition, reply):
+        if partition != 2 or reply.metadata.message_type != JOIN:
+            return reply
+        lost = Message(Error(code=5, reason="Node unavailable"), reply_to=reply)
+        lost.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+        return lost
+
+    folder, _ = play({"federation.deadline": 2.0}, tamper=tamper)
+    assert folder.rounds()[-1]["clients"] == 2
+
+
+def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
+    """Base model, tokenizer and every shard are loaded once, whatever the number of turns."""
+    from bract import examples
+
+    folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
+    assert len(read_rows(folder.path / "clients.jsonl")) == 12
+    assert worker.classifier.cache_info().misses == 1
+    assert worker.dataset.cache_info().misses == 1
+    assert worker.shard.cache_info().misses == 3
+    assert worker.first_parts.cache_info().misses == 1
+    assert examples._tokenizer.cache_info().currsize <= 2
+
+
+def test_a_label_column_that_holds_no_labels_never_leaves_the_device(play):
+    with pytest.raises(BractError, match="data.label = 'text': .* look like no labels"):
+        play({"data.label": "text"})
+
+
+def test_more_tokens_than_the_model_reads_are_refused_at_the_start(play):
+    with pytest.raises(BractError, match="data.max-length = 100: the model has 64 positions"):
+        play({"data.max-length": 100})
