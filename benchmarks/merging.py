@@ -1,5 +1,7 @@
 """Is the server's memory flat? Merging 50 and 1,000 replies of 1.2 MB, each count in a process of its own.
 
+All replies are ready at once, as after a round of fast clients, and are fetched as the server fetches them.
+
 Prints peak memory, and seconds a reply beside a plain numpy add of the same size.
 """
 
@@ -8,12 +10,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import InMemoryGrid
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -21,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from bract.layout import Layout, Module  # noqa: E402
 from bract.messages import METRICS, PAYLOAD, REPORT, payload_record  # noqa: E402
 from bract.payload import Payload, pack  # noqa: E402
+from server_app.exchange import exchange  # noqa: E402
 from strategies import Federation, Member, create  # noqa: E402
 from strategies.base import to_arrays  # noqa: E402
 
@@ -39,9 +43,22 @@ def one(count: int) -> None:
     values = np.random.default_rng(0).normal(size=size).astype(np.float32)
     spent = 0.0
 
-    def replies() -> Iterator[Message]:
+    class ReadyGrid(InMemoryGrid):
+        """All replies are ready at once; each is made when it is fetched."""
+
+        def __init__(self) -> None: ...
+
+        def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+            return [message.metadata.message_id for message in messages]
+
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            return list(replies(set(message_ids)))
+
+    def replies(wanted: set[str]) -> Iterator[Message]:
         nonlocal spent
         for i, message in enumerate(messages):
+            if message.metadata.message_id not in wanted:
+                continue
             start = time.perf_counter()
             content = RecordDict(
                 {
@@ -51,11 +68,12 @@ def one(count: int) -> None:
                 }
             )
             reply = Message(content, reply_to=message)
+            reply.metadata.__dict__["_reply_to_message_id"] = message.metadata.message_id
             spent += time.perf_counter() - start  # making the reply is the client's work
             yield reply
 
     start = time.perf_counter()
-    strategy.aggregate_train(1, replies())
+    strategy.aggregate_train(1, exchange(ReadyGrid(), messages, 600))
     merging = (time.perf_counter() - start - spent) / count
     total = np.zeros(size, np.float32)
     start = time.perf_counter()
