@@ -26,7 +26,7 @@ from bract.messages import METRICS, PAYLOAD, REPORT, payload_record  # noqa: E40
 from bract.payload import Payload, pack  # noqa: E402
 from server_app.exchange import exchange  # noqa: E402
 from strategies import Federation, Member, create  # noqa: E402
-from strategies.base import to_arrays  # noqa: E402
+from strategies.federation import to_arrays  # noqa: E402
 
 LAYOUT = Layout(tuple(Module(f"m{i}", 768, 768) for i in range(24)), rank=16)  # B: 294,912 values, 1.18 MB
 

@@ -23,6 +23,7 @@ class Outcome:
 
     folder: Path | None = None
     error: str = ""
+    lines: int = 0  # of the log that have been read: one that is followed again begins anew
 
 
 def follow(lines: Iterable[str], outcome: Outcome | None = None) -> Outcome:
@@ -30,11 +31,11 @@ def follow(lines: Iterable[str], outcome: Outcome | None = None) -> Outcome:
 
     A line is the run's own if it begins with the mark: a client's words never begin a line.
     """
-    outcome = outcome or Outcome()
+    outcome, number = outcome or Outcome(), 0
     screen = sys.stdout.isatty()
     shown, open_line = time.monotonic(), False
-    for line in lines:
-        if not line.startswith(MARK):
+    for number, line in enumerate(lines, start=1):
+        if number <= outcome.lines or not line.startswith(MARK):
             continue
         text = one_line(line.removeprefix(MARK))
         if text.startswith("run folder "):
@@ -51,6 +52,7 @@ def follow(lines: Iterable[str], outcome: Outcome | None = None) -> Outcome:
             continue
         print(f"\r\x1b[K{text}" if open_line else text, flush=True)
         shown, open_line = time.monotonic(), False
+    outcome.lines = max(outcome.lines, number)
     if open_line:
         print()
     return outcome

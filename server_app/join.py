@@ -19,7 +19,7 @@ from bract.settings import FederationSettings
 from server_app.exchange import exchange, take
 from server_app.progress import say
 from strategies import Member
-from strategies.base import reason
+from strategies.federation import reason
 
 # What clients must agree on, and how a disagreement is called.
 MUST_AGREE = {

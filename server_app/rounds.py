@@ -22,7 +22,7 @@ from server_app.export import Export
 from server_app.join import Joined, first_head, join
 from server_app.progress import say
 from strategies import FederatedLora, Federation, create
-from strategies.base import to_arrays, to_parts
+from strategies.federation import to_arrays, to_parts
 
 Head = Literal["frozen", "shared", "local"]
 

@@ -1,6 +1,7 @@
 """Federated LoRA methods: one file each, on Flower's `Strategy`. NumPy only."""
 
-from strategies.base import FederatedLora, Federation, Member
+from strategies.base import FederatedLora
+from strategies.federation import Federation, Member
 from strategies.fedit import FedIT
 from strategies.ffa import FFALoRA
 

@@ -7,68 +7,26 @@ count of bytes. A strategy works under Bract's own rounds and under Flower's `st
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, fsum
-from typing import Literal
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from bract import messages
 from bract.codec import Codec
-from bract.errors import BractError, one_line
-from bract.layout import PARTS, Layout, Part, Parts
+from bract.errors import BractError
+from bract.layout import Part, Parts
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
+from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts
 from strategies.merge import WeightedMean
 
 INFO, WARNING = 20, 30
 MAX_EXAMPLES = 10**9  # keeps sums exact; it does not stop a client from claiming more than it has
-
-
-@dataclass(frozen=True, order=True)
-class Member:
-    """A client that has joined. Partition ids are stable; node ids change from run to run."""
-
-    partition: int
-    node: int
-
-
-@dataclass(frozen=True)
-class Federation:
-    """Who trains what, agreed at the join."""
-
-    layout: Layout
-    members: tuple[Member, ...]
-    name: str
-    seed: int = 0
-    fraction: float = 1.0
-    quorum: float = 0.5
-    weights: str = "auto"
-    head: Literal["frozen", "shared", "local"] = "frozen"
-    codec: Codec = "float32"
-
-
-@dataclass
-class ClientRow:
-    """What became of one client in one round: a line of ``clients.jsonl``."""
-
-    round: int
-    partition: int
-    status: Literal["merged", "abstained", "failed", "refused"]
-    reason: str = ""
-    examples: int = 0
-    steps: int = 0
-    loss: float = 0.0
-    seconds: float = 0.0
-    busy: float = 0.0
-    upload_bytes: int = 0
-    upload_values: int = 0
-    download_bytes: int = 0
-    download_values: int = 0
 
 
 class FederatedLora(Strategy):
@@ -314,21 +272,3 @@ class FederatedLora(Strategy):
             self._packed[plan.receives] = messages.payload_record(data)
         content = RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[plan.receives]})
         return Message(content, dst_node_id=member.node, message_type=kind)
-
-
-def to_arrays(parts: Parts) -> ArrayRecord:
-    """The server's state as Flower keeps it: one array a part."""
-    return ArrayRecord({part: Array(parts[part]) for part in PARTS if part in parts})
-
-
-def to_parts(arrays: ArrayRecord) -> Parts:
-    """The server's state as flat vectors."""
-    return {part: arrays[part].numpy() for part in PARTS if part in arrays}
-
-
-def reason(reply: Message) -> str:
-    """An error reply's reason in one line: the client's own words where it has any."""
-    text = one_line(reply.error.reason or f"error code {reply.error.code}")
-    for mark in ("BractError: ", "PayloadError: "):
-        text = text.rpartition(mark)[2]
-    return text.removesuffix("'>")

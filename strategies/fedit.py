@@ -11,7 +11,8 @@ mean of products is not the product of means, and the gap grows with the clients
 """
 
 from bract.plan import Plan
-from strategies.base import FederatedLora, Member
+from strategies.base import FederatedLora
+from strategies.federation import Member
 
 
 class FedIT(FederatedLora):

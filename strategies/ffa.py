@@ -16,7 +16,8 @@ nothing and start from the server's B when their turn comes. The paper freezes a
 """
 
 from bract.plan import Plan
-from strategies.base import FederatedLora, Member
+from strategies.base import FederatedLora
+from strategies.federation import Member
 
 
 class FFALoRA(FederatedLora):

@@ -117,12 +117,21 @@ LOG = [
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     outcome = progress.follow(LOG)
-    assert outcome == progress.Outcome(Path("/x/run"), "client 1 (node 7) has another base model")
+    assert (outcome.folder, outcome.error) == (Path("/x/run"), "client 1 (node 7) has another base model")
     out = capsys.readouterr().out
     assert "\r" not in out
     assert "round 1/2: accuracy 0.5000, 5.0 s" in out
     assert "Flower says" not in out
     assert "\x1b" not in out
+
+
+def test_a_log_that_is_followed_again_is_not_shown_twice(capsys):
+    outcome = progress.follow(LOG[:5])
+    capsys.readouterr()
+    progress.follow(LOG, outcome)
+    out = capsys.readouterr().out
+    assert "run folder" not in out
+    assert outcome.error
 
 
 def test_progress_is_rewritten_in_place_on_a_terminal(capsys, monkeypatch):

@@ -24,7 +24,7 @@ from client_app import worker
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from strategies import Federation, Member, create
-from strategies.base import to_arrays, to_parts
+from strategies.federation import to_arrays, to_parts
 from tests.harness import InProcessGrid
 
 NPY_HEADER = 128  # Flower sends the array in NumPy's own format

@@ -13,7 +13,7 @@ from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
 from strategies import Federation, Member, create
-from strategies.base import to_arrays, to_parts
+from strategies.federation import to_arrays, to_parts
 
 # One module, two ranks: A is 2 x 2 (a row a rank), B rank-first is 2 x 1.
 LAYOUT = Layout((Module("m", 2, 1),), rank=2)

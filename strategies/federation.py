@@ -1,0 +1,70 @@
+"""Who takes part in a federation, and what became of each client in a round."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flwr.app import Array, ArrayRecord, Message
+
+from bract.codec import Codec
+from bract.errors import one_line
+from bract.layout import PARTS, Layout, Parts
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """A client that has joined. Partition ids are stable; node ids change from run to run."""
+
+    partition: int
+    node: int
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Who trains what, agreed at the join."""
+
+    layout: Layout
+    members: tuple[Member, ...]
+    name: str
+    seed: int = 0
+    fraction: float = 1.0
+    quorum: float = 0.5
+    weights: str = "auto"
+    head: Literal["frozen", "shared", "local"] = "frozen"
+    codec: Codec = "float32"
+
+
+@dataclass
+class ClientRow:
+    """What became of one client in one round: a line of ``clients.jsonl``."""
+
+    round: int
+    partition: int
+    status: Literal["merged", "abstained", "failed", "refused"]
+    reason: str = ""
+    examples: int = 0
+    steps: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    busy: float = 0.0
+    upload_bytes: int = 0
+    upload_values: int = 0
+    download_bytes: int = 0
+    download_values: int = 0
+
+
+def to_arrays(parts: Parts) -> ArrayRecord:
+    """The server's state as Flower keeps it: one array a part."""
+    return ArrayRecord({part: Array(parts[part]) for part in PARTS if part in parts})
+
+
+def to_parts(arrays: ArrayRecord) -> Parts:
+    """The server's state as flat vectors."""
+    return {part: arrays[part].numpy() for part in PARTS if part in arrays}
+
+
+def reason(reply: Message) -> str:
+    """An error reply's reason in one line: the client's own words where it has any."""
+    text = one_line(reply.error.reason or f"error code {reply.error.code}")
+    for mark in ("BractError: ", "PayloadError: "):
+        text = text.rpartition(mark)[2]
+    return text.removesuffix("'>")
