@@ -360,6 +360,13 @@ def test_a_server_side_test_set_is_measured(play, tmp_path):
     assert all(row["test_accuracy"] in (0.0, 0.5, 1.0) for row in folder.rounds())
 
 
+def test_a_test_label_that_training_never_saw_ends_the_run_before_it_begins(play, tmp_path):
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nmy card is lost,lost\nwho are you,who\n")
+    with pytest.raises(BractError, match="data.test: .*test.csv has labels that training never saw: who"):
+        play({"data.test": str(test)})
+
+
 def test_layouts_in_a_checkpoint_are_checked(tmp_path):
     from bract.layout import Module
 
