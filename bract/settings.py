@@ -126,7 +126,7 @@ class TrainSettings:
     epochs: int = setting(1, "passes over the client's data in a round, where steps is 0", low=1)
     steps: int = setting(20, "steps in a round; 0: as many as epochs says", low=0)
     batch: int = setting(8, "examples in a step", low=1)
-    lr: float = setting(0.005, "learning rate", low=0)
+    lr: float = setting(0.005, "learning rate of A and of the head; larger models want less", low=0)
     lr_ratio: float = setting(4.0, "multiplies the learning rate of B", low=0)
     optimizer: str = setting("adamw", "fresh in every round", choices=("adamw", "sgd"))
 
