@@ -43,11 +43,12 @@ def federated(values: dict[str, object], seed: int) -> tuple[float, float]:
     return rows[0]["accuracy"], rows[-1]["accuracy"]
 
 
-def alone_or_central(values: dict[str, object], seed: int, central: bool) -> float:
+def alone_or_central(values: dict[str, object], seed: int, central: bool, everything: bool = False) -> float:
     """The same adapter without a federation, measured on the same held-out texts.
 
     Central: the pooled training texts, for as many examples as all clients' turns together have.
-    Alone: the first client's texts, for as many as its own turns have.
+    Alone: the first client's texts, for as many as its own turns have. `everything` trains A and the
+    head too, which FFA-LoRA does not.
     """
     import numpy as np
     import torch
@@ -78,6 +79,8 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool) -> flo
     parts: tuple[Part, ...] = ("B",)
     if head_mode(settings, form.head_init) != "frozen":
         parts = ("B", "head")
+    if everything:
+        parts = ("A", "B", "head")
     train(
         net, net.layout, of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps),
         parts, np.random.default_rng(seed), pad=pad_id(form.place),

@@ -63,6 +63,7 @@ def run(
         count = nodes or settings.federation.nodes or default_nodes(settings)
         if count < settings.federation.nodes:
             raise BractError(f"federation.nodes = {settings.federation.nodes}: --nodes starts only {count}")
+        progress.note(f"starting Flower with {count} simulated clients; their workers load the model first")
         with _simulation(environment, place) as link:
             return _submit(app, link, config, place, ["--federation-config", resources(count)])
 
