@@ -64,7 +64,7 @@ def to_parts(arrays: ArrayRecord) -> Parts:
 
 def reason(reply: Message) -> str:
     """An error reply's reason in one line: the client's own words where it has any."""
-    text = one_line(reply.error.reason or f"error code {reply.error.code}")
-    for mark in ("BractError: ", "PayloadError: "):
+    text = reply.error.reason or f"error code {reply.error.code}"
+    for mark in ("BractError: ", "PayloadError: "):  # what stands before them is a traceback, often long
         text = text.rpartition(mark)[2]
-    return text.removesuffix("'>")
+    return one_line(text).removesuffix("'>")

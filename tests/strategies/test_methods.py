@@ -180,6 +180,10 @@ BAD_REPLIES = {
         lambda m: Message(Error(2, "BractError: \x1b]0;owned\x07\x1b[2J" + "x" * 10**6), reply_to=m),
         r"^\]0;owned \[2Jx{400,500}…$",
     ),
+    "error after a long traceback": (
+        lambda m: Message(Error(2, "x" * 5000 + "\nBractError: the disk is full"), reply_to=m),
+        "^the disk is full$",
+    ),
     "error": (
         lambda m: Message(Error(2, "<class 'ClientAppException'>:<'BractError: the disk is full'>"), reply_to=m),
         "the disk is full$",
