@@ -17,6 +17,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -25,6 +26,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from bract.launch import cpus  # noqa: E402
 from bract.runfolder import read_rows  # noqa: E402
 from bract.settings import Settings, read  # noqa: E402
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bract.examples import Examples
 
 CLIENTS = 10
 HEADS: dict[str, dict[str, object]] = {"labels": {}, "native": {"model.pooling": "native"}}
@@ -70,7 +76,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         net.set(part, vector, net.layout)
     shards = [worker.partition(settings.data, seed, CLIENTS).shard(i) for i in range(CLIENTS)]
 
-    def of(rows: "np.ndarray") -> "examples":  # type: ignore[valid-type]
+    def of(rows: "np.ndarray") -> "Examples":
         texts, names = [table.texts[i] for i in rows], [table.labels[i] for i in rows]
         return examples(texts, names, labels.names, form.place, settings.data.max_length)
 
