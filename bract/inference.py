@@ -32,13 +32,14 @@ class Predictor:
             about = json.loads((place / "bract.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BractError(f"{place} is no adapter that Bract exported: {error}") from error
-        missing = {"base", "pooling", "labels", "max_length", "alpha", "layout"} - set(about)
+        missing = {"base", "pooling", "labels", "max_length", "alpha", "rank", "seed", "layout"} - set(about)
         if missing:
             raise BractError(f"{place / 'bract.json'} lacks {', '.join(sorted(missing))}")
         layout = Layout.from_json(about["layout"])
         shape = Shape(
-            base.locate(about["base"]), about["pooling"], len(about["labels"]), layout.rank,
-            about["alpha"], ",".join(m.name for m in layout.modules), "random", 0, int(about["max_length"]),
+            base.locate(about["base"]), about["pooling"], len(about["labels"]), int(about["rank"]),
+            about["alpha"], ",".join(m.name for m in layout.modules), "random", int(about["seed"]),
+            int(about["max_length"]), layout.variant,
         )  # fmt: skip
         model = build(shape).to(pick_device())
         if model.layout != layout:
@@ -62,8 +63,12 @@ def _parts(folder: Path, layout: Layout) -> Parts:
     prefix = "base_model.model."
     pooled = folder / "head.safetensors"
     head = load_file(pooled) if pooled.is_file() else {k.removeprefix(prefix): v for k, v in named.items()}
-    a = [named[f"{prefix}{m.name}.lora_A.weight"] for m in layout.modules]
-    b = [named[f"{prefix}{m.name}.lora_B.weight"].T for m in layout.modules]
+    if layout.variant == "vera":
+        a = [named[f"{prefix}{m.name}.vera_lambda_d"] for m in layout.modules]
+        b = [named[f"{prefix}{m.name}.vera_lambda_b"] for m in layout.modules]
+    else:
+        a = [named[f"{prefix}{m.name}.lora_A.weight"] for m in layout.modules]
+        b = [named[f"{prefix}{m.name}.lora_B.weight"].T for m in layout.modules]
     vectors = {"A": a, "B": b, "head": [head[t.name] for t in layout.head]}
     return {
         part: np.concatenate([value.reshape(-1) for value in values]).astype(np.float32)  # type: ignore[misc]

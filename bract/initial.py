@@ -28,13 +28,22 @@ def uniform(seed: int, name: str, size: int, bound: float) -> Vector:
     return np.asarray(unit * np.float32(bound), dtype=np.float32)
 
 
+# Where PEFT starts VeRA's lambda_d.
+VERA_START = 0.1
+
+
 def draw(layout: Layout, seed: int, *, pooled: bool) -> Parts:
     """A as PEFT draws it (Kaiming-uniform, U(±1/√d_in)), B = 0, and a random head.
+
+    For VeRA, whose random matrices PEFT draws: lambda_d = 0.1 and lambda_b = 0.
 
     The rows of a pooled head are about SCALE long, as those made of label names are; a native one
     starts as its architecture does. Biases start at zero, the weights of normalising layers at one.
     """
-    rows = [uniform(seed, f"{m.name}.A", layout.rank * m.d_in, 1 / math.sqrt(m.d_in)) for m in layout.modules]
+    if layout.variant == "vera":
+        rows = [np.full(layout.size("A"), VERA_START, dtype=np.float32)]
+    else:
+        rows = [uniform(seed, f"{m.name}.A", layout.rank * m.d_in, 1 / math.sqrt(m.d_in)) for m in layout.modules]
     head = [_head_tensor(tensor, seed, pooled) for tensor in layout.head]
     parts: dict[Part, Vector] = {
         "A": np.concatenate(rows),

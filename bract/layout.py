@@ -8,6 +8,10 @@ contiguous run in either factor:
     B = [module 0: rank 0, rank 1, ... | module 1: rank 0, ... ]      rows of d_out values
 
 Beside the factors there may be a head: plain tensors, one after the other.
+
+VeRA's trainable vectors fit in as well: the frozen random matrices are no part of the adapter, "A"
+is the module's lambda_d (r values) and "B" its lambda_b (d_out values). They cannot be cut into
+ranks, so such a module has one slot: the layout's rank is 1 and the module's d_in is r.
 """
 
 import hashlib
@@ -24,6 +28,9 @@ from bract.errors import BractError
 
 Part = Literal["A", "B", "head"]
 PARTS: tuple[Part, ...] = ("A", "B", "head")
+FACTORS: tuple[Part, ...] = ("A", "B")
+Variant = Literal["lora", "rslora", "vera"]
+VARIANTS: tuple[Variant, ...] = ("lora", "rslora", "vera")
 Vector = NDArray[np.float32]
 Parts = dict[Part, Vector]
 
@@ -57,6 +64,7 @@ class Layout:
     modules: tuple[Module, ...]
     rank: int
     head: tuple[Tensor, ...] = ()
+    variant: Variant = "lora"
 
     @property
     def slots(self) -> int:
@@ -88,6 +96,23 @@ class Layout:
         runs = [np.arange(starts[s], starts[s + 1]) for s in slots]
         return np.concatenate(runs) if runs else np.zeros(0, dtype=np.int64)
 
+    def first(self, rank: int) -> NDArray[np.int64]:
+        """The slots of the first so many ranks of every module."""
+        slots = np.arange(self.slots, dtype=np.int64)
+        return slots[slots % self.rank < rank]
+
+    def whole(self, part: Part, vector: Vector, slots: NDArray[np.int64] | None) -> Vector:
+        """The part's whole vector from that of some slots; the others are zero."""
+        if slots is None or part == "head":
+            return vector
+        full = np.zeros(self.size(part), dtype=vector.dtype)
+        full[self.positions(part, slots)] = vector
+        return full
+
+    def cut(self, part: Part, vector: Vector, slots: NDArray[np.int64] | None) -> Vector:
+        """The named slots' values out of the part's whole vector."""
+        return vector if slots is None or part == "head" else vector[self.positions(part, slots)]
+
     def matrices(self, part: Part, vector: Vector) -> list[Vector]:
         """Views of the vector, one (rank, width) matrix a module; for the head its tensors."""
         if vector.shape != (self.size(part),):
@@ -103,6 +128,7 @@ class Layout:
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
+            "variant": self.variant,
             "rank": self.rank,
             "modules": [[m.name, m.d_in, m.d_out] for m in self.modules],
             "head": [[t.name, list(t.shape)] for t in self.head],
@@ -116,6 +142,7 @@ class Layout:
                 modules=tuple(Module(str(n), int(i), int(o)) for n, i, o in value["modules"]),
                 rank=int(value["rank"]),
                 head=tuple(Tensor(str(n), tuple(int(d) for d in s)) for n, s in value["head"]),
+                variant=value["variant"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BractError(f"not an adapter layout: {error!r}") from error
@@ -123,4 +150,6 @@ class Layout:
         dims = [*dims, *(d for t in layout.head for d in t.shape)]
         if not 1 <= layout.rank <= 4096 or not layout.modules or not all(0 < d < 1 << 24 for d in dims):
             raise BractError("not an adapter layout: a rank or a width is out of bounds")
+        if layout.variant not in VARIANTS:
+            raise BractError(f"not an adapter layout: variant {layout.variant!r:.40}")
         return layout

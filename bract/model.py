@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, VeraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
+from peft.tuners.vera import VeraLayer
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -23,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from bract import base, initial
 from bract.errors import BractError
-from bract.layout import Layout, Module, Part, Parts, Vector
+from bract.layout import Layout, Module, Part, Parts, Variant, Vector
 from bract.layout import Tensor as HeadTensor
 from bract.settings import Settings
 
@@ -51,6 +52,7 @@ class Shape:
     head_init: Literal["random", "labels"]
     seed: int
     length: int
+    variant: Variant = "lora"
 
 
 def shape(settings: Settings, labels: int) -> Shape:
@@ -71,6 +73,7 @@ def shape(settings: Settings, labels: int) -> Shape:
     return Shape(
         place, pooling, labels, settings.lora.rank, settings.lora.alpha,  # type: ignore[arg-type]
         settings.lora.targets, head_init, settings.seed, settings.data.max_length,  # type: ignore[arg-type]
+        settings.lora.variant,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -92,9 +95,21 @@ def build(shape: Shape, *, meta: bool = False) -> "Classifier":
     names = {name for name, m in model.named_modules() if _is_linear(m) and _inside(m, encoder)}
     targets = choose_targets(shape.targets, names)
     model.requires_grad_(False)
+    return Classifier(get_peft_model(model, _adapter(shape, targets)), shape)
+
+
+def _adapter(shape: Shape, targets: list[str]) -> LoraConfig | VeraConfig:
+    """PEFT's own configuration of the adapter. VeRA's frozen matrices are drawn by PEFT from the seed."""
+    if shape.variant == "vera":
+        return VeraConfig(
+            r=shape.rank, target_modules=targets, projection_prng_key=shape.seed, save_projection=False,
+            vera_dropout=0.0, d_initial=initial.VERA_START, bias="none",
+        )  # fmt: skip
     alpha: Any = shape.alpha  # PEFT writes int and takes any number
-    peft_config = LoraConfig(r=shape.rank, lora_alpha=alpha, target_modules=targets, lora_dropout=0.0, bias="none")
-    return Classifier(get_peft_model(model, peft_config), shape)
+    return LoraConfig(
+        r=shape.rank, lora_alpha=alpha, use_rslora=shape.variant == "rslora", target_modules=targets,
+        lora_dropout=0.0, bias="none",
+    )  # fmt: skip
 
 
 class Classifier(nn.Module):
@@ -107,7 +122,7 @@ class Classifier(nn.Module):
         inner: Any = model.get_base_model()
         self.width: int = inner.config.hidden_size
         self.layers: dict[str, Any] = {
-            name: module for name, module in inner.named_modules() if isinstance(module, LoraLayer)
+            name: module for name, module in inner.named_modules() if isinstance(module, LoraLayer | VeraLayer)
         }
         if shape.pooling == "native":
             inside = {id(p) for p in inner.base_model.parameters()}
@@ -122,9 +137,12 @@ class Classifier(nn.Module):
     @property
     def layout(self) -> Layout:
         """The adapter's layout."""
-        modules = [Module(name, layer.in_features, layer.out_features) for name, layer in self.layers.items()]
+        vera, rank = self.shape.variant == "vera", self.shape.rank
+        modules = [
+            Module(name, rank if vera else layer.in_features, layer.out_features) for name, layer in self.layers.items()
+        ]
         head = [HeadTensor(name, tuple(p.shape)) for name, p in self.head.items()]
-        return Layout(tuple(modules), self.shape.rank, tuple(head))
+        return Layout(tuple(modules), 1 if vera else rank, tuple(head), self.shape.variant)
 
     @property
     def device(self) -> torch.device:
@@ -153,22 +171,36 @@ class Classifier(nn.Module):
         """The parameters of a part, in the layout's order."""
         if part == "head":
             return list(self.head.values())
-        factors: list[Any] = [layer.lora_A if part == "A" else layer.lora_B for layer in self.layers.values()]
+        layers = list(self.layers.values())
+        if self.shape.variant == "vera":
+            vectors: list[Any] = [layer.vera_lambda_d if part == "A" else layer.vera_lambda_b for layer in layers]
+            return [vector["default"] for vector in vectors]
+        factors: list[Any] = [layer.lora_A if part == "A" else layer.lora_B for layer in layers]
         return [factor["default"].weight for factor in factors]
 
     @torch.no_grad()
     def get(self, part: Part) -> Vector:
         """The part's values, as a flat vector in the layout's order."""
-        flat = [(p.T if part == "B" else p).reshape(-1).float() for p in self.parameters_of(part)]
+        return self.flat(part, self.parameters_of(part))
+
+    @torch.no_grad()
+    def flat(self, part: Part, tensors: Sequence[Tensor]) -> Vector:
+        """Tensors of the shapes of the part's parameters, as a flat vector in the layout's order."""
+        turn = self._is_turned(part)
+        flat = [(t.T if turn else t).reshape(-1).float() for t in tensors]
         return np.ascontiguousarray(torch.cat(flat).cpu().numpy())
 
     @torch.no_grad()
     def set(self, part: Part, vector: Vector, layout: Layout) -> None:
         """Lay the vector's values into the part."""
-        matrices = layout.matrices(part, vector)
+        matrices, turn = layout.matrices(part, vector), self._is_turned(part)
         for parameter, matrix in zip(self.parameters_of(part), matrices, strict=True):
             value = torch.from_numpy(np.ascontiguousarray(matrix))
-            parameter.copy_(value.T if part == "B" else value)
+            parameter.copy_(value.T if turn else value.reshape(parameter.shape))
+
+    def _is_turned(self, part: Part) -> bool:
+        """Whether torch keeps the part the other way round than the layout: LoRA's B, d_out x r."""
+        return part == "B" and self.shape.variant != "vera"
 
     def initial_parts(self, layout: Layout, label_ids: Sequence[Sequence[int]], pad: int) -> Parts:
         """The first values of every part, from the seed; a head of label names from the base model."""

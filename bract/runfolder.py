@@ -1,6 +1,6 @@
 """The run folder: the result of a run, complete by itself.
 
-settings.toml   rounds.jsonl   clients.jsonl   summary.json   checkpoint/   adapter/   report.html
+settings.toml   rounds.jsonl   clients.jsonl   pictures.jsonl   summary.json   checkpoint/   adapter/   report.html
 """
 
 import fcntl
@@ -41,7 +41,7 @@ class RunFolder:
     def discard(self) -> None:
         """Remove what a run without a single row leaves: its settings and itself, if nothing else is there."""
         (self.path / "settings.toml").unlink(missing_ok=True)
-        for name in (".lock", "rounds.jsonl", "clients.jsonl"):
+        for name in (".lock", "rounds.jsonl", "clients.jsonl", "pictures.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):
             self.path.rmdir()
@@ -99,13 +99,17 @@ class RunFolder:
         """Append rows to ``clients.jsonl``."""
         self._append("clients.jsonl", rows)
 
+    def add_picture(self, row: Mapping[str, Any]) -> None:
+        """Append a row to ``pictures.jsonl``: what the round's clients chose and learned, compared."""
+        self._append("pictures.jsonl", [row])
+
     def rounds(self) -> list[dict[str, Any]]:
         """The rows so far."""
         return read_rows(self.path / "rounds.jsonl")
 
     def forget_after(self, round_: int) -> None:
         """Drop rows of rounds later than this one: they came after the checkpoint."""
-        for name in ("rounds.jsonl", "clients.jsonl"):
+        for name in ("rounds.jsonl", "clients.jsonl", "pictures.jsonl"):
             rows = [row for row in read_rows(self.path / name) if row["round"] <= round_]
             write_text(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from bract.conflicts import conflicts
 from bract.errors import BractError
 
 Value = str | int | float | bool
@@ -36,9 +37,33 @@ def setting(
 class StrategySettings:
     """Which method, and how clients are weighed."""
 
-    name: str = setting("ffa", "the federated LoRA method", choices=("fedit", "ffa"))
+    name: str = setting(
+        "ffa", "the federated LoRA method",
+        choices=("fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"),
+    )  # fmt: skip
     weights: str = setting(
-        "auto", "how clients are weighed; auto is the method's own", choices=("auto", "examples", "uniform")
+        "auto",
+        "how clients are weighed; auto is the method's own; norm: by the norm of what was learned",
+        choices=("auto", "examples", "uniform", "norm"),
+    )
+    divide: str = setting(
+        "all",
+        "lora-a2: a slot's change is divided by the weights of all participants, or of those that selected it",
+        choices=("all", "selected"),
+    )
+    score: str = setting(
+        "product",
+        "lora-a2: what makes a slot matter: the norm of the change of B·A (the paper's), of the factor's, or its "
+        "effect on the loss",
+        choices=("product", "magnitude", "sensitivity"),
+    )
+    gamma: float = setting(0.99, "hetlora: the tail that may be pruned begins at floor(gamma · rank)", low=0.01, high=1)
+    penalty: float = setting(0.01, "hetlora: strength of the tail's penalty; 0: none", low=0, high=1e6)
+    min_rank: int = setting(1, "hetlora: no client prunes itself below this rank", low=1, high=1024)
+    local_b: str = setting(
+        "own",
+        "fedsa: each client keeps its own B and head, or one B and head pass from client to client",
+        choices=("own", "passed"),
     )
 
 
@@ -50,6 +75,13 @@ class FederationSettings:
     fraction: float = setting(1.0, "share of the nodes sampled in a round", low=1e-6, high=1)
     deadline: float = setting(600.0, "seconds to wait: for nodes to join, and for a round", low=1)
     quorum: float = setting(0.5, "share of the sampled that must answer", low=0, high=1)
+    ranks: str = setting(
+        "auto",
+        "ranks that each client carries (hetlora, flexlora) or sends on average (lora-a2), where its node's rank "
+        "does not say: a number, or a population; auto: lora.rank, for lora-a2 a quarter of it",
+        pattern=r"auto|uniform|heavy-tail|normal|\d{1,4}(\.\d{1,6})?",
+        example="auto, a number such as 4, or uniform, heavy-tail or normal",
+    )
 
 
 @dataclass(frozen=True)
@@ -75,9 +107,14 @@ class LoraSettings:
         "attention: what PEFT adapts by default (query and value); all-linear: every linear map of "
         "the encoder; else module names, comma separated",
     )
+    variant: str = setting(
+        "lora",
+        "rslora: scaled by alpha / sqrt(rank); vera: two vectors a module are trained, on frozen random matrices",
+        choices=("lora", "rslora", "vera"),
+    )
     head: str = setting(
         "auto",
-        "auto: frozen where its start is made from label names, else shared",
+        "auto: local for fedsa, else frozen where its start is made from label names, else shared",
         choices=("auto", "frozen", "shared", "local"),
     )
     head_init: str = setting(
@@ -110,6 +147,11 @@ class DataSettings:
         example="an absolute path",
     )
     holdout: float = setting(0.2, "share of a client's data held out for measuring", low=0, high=0.9)
+    holdout_mix: str = setting(
+        "own",
+        "labels of what a client holds out: own: a part of its data; independent: drawn by itself, by the same rule",
+        choices=("own", "independent"),
+    )
     max_length: int = setting(64, "tokens of a text that are read", low=4, high=8192)
     partition: str = setting(
         "auto",
@@ -126,8 +168,8 @@ class TrainSettings:
     epochs: int = setting(1, "passes over the client's data in a round, where steps is 0", low=1)
     steps: int = setting(20, "steps in a round; 0: as many as epochs says", low=0)
     batch: int = setting(8, "examples in a step", low=1)
-    lr: float = setting(0.005, "learning rate of A and of the head; larger models want less", low=0)
-    lr_ratio: float = setting(4.0, "multiplies the learning rate of B", low=0)
+    lr: float = setting(0.004, "learning rate of A and of the head; larger models want less", low=0)
+    lr_ratio: float = setting(5.0, "multiplies the learning rate of B", low=0)
     optimizer: str = setting("adamw", "fresh in every round", choices=("adamw", "sgd"))
 
 
@@ -192,7 +234,7 @@ def read(values: Mapping[str, Any]) -> Settings:
             faults.append(fault)
     if not faults:
         settings = _build(taken)
-        faults = _conflicts(settings)
+        faults = conflicts(settings)
         if not faults:
             return settings
     raise BractError("; ".join(faults))
@@ -234,23 +276,6 @@ def _range(low: float, high: float) -> str:
     if math.isinf(high):
         return f"at least {low:g}"
     return f"between {low:g} and {high:g}"
-
-
-def _conflicts(settings: Settings) -> list[str]:
-    found = []
-    if settings.model.pooling == "native" and settings.lora.head_init == "labels":
-        found.append(
-            "lora.head-init = 'labels' needs a pooled head: set model.pooling to mean or cls, or "
-            "lora.head-init to random"
-        )
-    if settings.run.resume and not settings.run.folder:
-        found.append("run.resume = true: run.folder should name the folder of the run to go on with")
-    if not settings.lora.targets.strip(" ,"):
-        found.append(f"lora.targets = {settings.lora.targets!r}: should be attention, all-linear or module names")
-    kind, _, number = settings.data.partition.partition(":")
-    if kind == "dirichlet" and float(number) <= 0:
-        found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
-    return found
 
 
 def _build(values: Mapping[str, Value]) -> Settings:

@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, MetricRecord, RecordDict
+from numpy.typing import NDArray
 
 import bract
 from bract import base, model
 from bract.errors import BractError
 from bract.examples import measure, pad_id
+from bract.export import Export
+from bract.files import home
 from bract.layout import PARTS, Layout, Parts
 from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
 from bract.payload import Payload, pack, unpack
-from bract.plan import Plan
+from bract.plan import Plan, Prune
 from bract.settings import Settings, read
-from client_app import worker
-from client_app.state import ClientState
-from client_app.train import train
+from client_app import prune, select, worker
+from client_app.state import ClientState, Kept
+from client_app.train import Penalty, Trained, probe_steps, train
+
+Slots = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Client:
     settings: Settings
     partition: int
     clients: int
+    rank: float | None = None  # what this device can carry, where its node's configuration says it
 
     @staticmethod
     def of(context: Context) -> "Client":
@@ -45,7 +51,7 @@ class Client:
             ) from error
         if not 0 <= partition < clients:
             raise BractError(f"partition-id={partition} should be from 0 to {clients - 1}")
-        return Client(read(context.run_config), partition, clients)
+        return Client(read(context.run_config), partition, clients, _rank(context.node_config.get("rank")))
 
     @cached_property
     def shape(self) -> model.Shape:
@@ -69,6 +75,7 @@ class Client:
         return {
             "partition": self.partition,
             "partitions": self.clients,
+            "rank": self.rank,
             "version": bract.__version__,
             "base": base.fingerprint(self.shape.place),
             "layout": self.layout.to_json(),
@@ -86,45 +93,96 @@ class Client:
     def train(self, content: RecordDict) -> RecordDict:
         """Lay in, train, keep what stays, reply with what travels."""
         plan = Plan.from_record(content[PLAN], self.layout.slots)
+        self._same_rank(plan)
         if not len(self.shard.train):
             return _abstain("it has no examples to train on")
         state = ClientState(plan.federation, self.partition)
-        net = self._laid_in(plan, content, state)
-        slots = None if plan.slots is None else np.array(plan.slots, dtype=np.int64)
-        trained = train(
-            net, self.layout, self.shard.train, self.settings.train, plan.trains,
-            self._rng(plan.round), pad=pad_id(self.shape.place), slots=slots,
-        )  # fmt: skip
-        parts: Parts = {part: net.get(part) for part in {*plan.sends, *plan.keeps}}
-        for part, vector in parts.items():
+        net, slots = self._laid_in(plan, content, state.load(self.layout, plan.round))
+        before: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
+        if plan.select is not None:
+            slots = self._selected(net, plan, before, slots)
+        trained = self._trained(net, plan, slots, penalty=self._penalty(plan, slots))
+        after: Parts = {part: net.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
+        for part, vector in after.items():
             if not np.isfinite(vector).all():
                 raise BractError(f"training diverged: {part} is no longer finite; try a smaller train.lr")
-        if plan.keeps:
-            state.save(self.layout, plan.round, {part: parts[part] for part in plan.keeps})
+        if plan.prune is not None and slots is not None:  # a plan that prunes names its slots
+            slots = self._pruned(plan.prune, slots, before, after)
+        if plan.keeps or plan.prune is not None:
+            rank = None if plan.prune is None or slots is None else len(slots) // len(self.layout.modules)
+            state.save(self.layout, plan.round, Kept({part: after[part] for part in plan.keeps}, rank))
         sent: Parts = {
-            part: parts[part] if slots is None or part == "head" else parts[part][self.layout.positions(part, slots)]
+            part: self.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
             for part in plan.sends
         }
-        reply = RecordDict({REPORT: ConfigRecord({"status": "done"})})
+        return self._reply(plan, sent, slots, trained)
+
+    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained) -> RecordDict:
         codec: Any = self.settings.wire.codec
-        payload = Payload(plan.round, sent, slots)
-        data = pack(self.layout, payload, codec, self._rng(plan.round, 1))
-        reply[PAYLOAD] = payload_record(data)
-        reply[METRICS] = MetricRecord(
+        data = pack(self.layout, Payload(plan.round, sent, slots), codec, self._rng(plan.round, 1))
+        return RecordDict(
             {
-                "examples": trained.examples, "steps": trained.steps, "loss": trained.loss,
-                "seconds": trained.seconds,
+                REPORT: ConfigRecord({"status": "done"}),
+                PAYLOAD: payload_record(data),
+                METRICS: MetricRecord(
+                    {
+                        "examples": trained.examples, "steps": trained.steps, "loss": trained.loss,
+                        "seconds": trained.seconds,
+                    }
+                ),
             }
         )  # fmt: skip
-        return reply
+
+    def _trained(self, net: model.Classifier, plan: Plan, slots: Slots | None, **options: Any) -> Trained:
+        rng = options.pop("rng", None) or self._rng(plan.round)
+        return train(
+            net, self.layout, self.shard.train, self.settings.train, plan.trains, rng,
+            pad=pad_id(self.shape.place), slots=slots, **options,
+        )  # fmt: skip
+
+    def _selected(self, net: model.Classifier, plan: Plan, before: Parts, slots: Slots | None) -> Slots:
+        """Train for an epoch unmasked, score what changed, put everything back: the best slots."""
+        (part,) = (part for part in plan.trains if part != "head")
+        kind, count = plan.select.score, plan.select.count  # type: ignore[union-attr]  # asked for by the caller
+        probe = self._trained(
+            net, plan, slots, rng=self._rng(plan.round, 2), gradients=kind == "sensitivity",
+            steps=probe_steps(self.settings.train, len(self.shard.train)),
+        )  # fmt: skip
+        change = net.get(part) - before[part]
+        frozen = before["A" if part == "B" else "B"]
+        for name in plan.trains:
+            net.set(name, before[name], self.layout)
+        found = select.scores(self.layout, part, change, frozen, probe.gradients.get(part, change), kind)
+        if not np.isfinite(found).all():
+            raise BractError(f"the probe diverged: {part} is no longer finite; try a smaller train.lr")
+        if slots is not None:
+            found[np.setdiff1d(np.arange(self.layout.slots), slots)] = -1.0
+        return select.best(found, count)
+
+    def _penalty(self, plan: Plan, slots: Slots | None) -> Penalty | None:
+        if plan.prune is None or slots is None or not plan.prune.penalty:
+            return None
+        tail = prune.tail(self.layout, len(slots) // len(self.layout.modules), plan.prune)
+        return Penalty(plan.prune.penalty, tail) if len(tail) else None
+
+    def _pruned(self, rule: Prune, slots: Slots, before: Parts, after: Parts) -> Slots:
+        """The slots that are left: without the tail, if training made it smaller."""
+        rank = len(slots) // len(self.layout.modules)
+        tail = prune.tail(self.layout, rank, rule)
+        sizes = [prune.size(self.layout, parts["A"], parts["B"], tail) for parts in (before, after)]
+        return self.layout.first(prune.kept_rank(rank, rule)) if sizes[1] < sizes[0] else slots
 
     def evaluate(self, content: RecordDict) -> RecordDict:
         """Measure the model that the plan describes on this client's held-out part."""
         plan = Plan.from_record(content[PLAN], self.layout.slots)
         if not len(self.shard.holdout):
             return _abstain("it holds no examples out")
-        net = self._laid_in(plan, content, ClientState(plan.federation, self.partition), after=True)
+        self._same_rank(plan)
+        kept = ClientState(plan.federation, self.partition).load(self.layout, plan.round + 1)
+        net, _ = self._laid_in(plan, content, kept)
         measured = measure(net, self.shard.holdout)
+        if plan.keeps and plan.round == self.settings.rounds:
+            self._export(net, plan, measured.correct / measured.examples)
         return RecordDict(
             {
                 REPORT: ConfigRecord({"status": "done"}),
@@ -137,21 +195,47 @@ class Client:
             }
         )  # fmt: skip
 
-    def _laid_in(self, plan: Plan, content: RecordDict, state: ClientState, *, after: bool = False) -> model.Classifier:
-        """The worker's model with this client's parts: received, else kept, else the first values."""
+    def _export(self, net: model.Classifier, plan: Plan, accuracy: float) -> None:
+        """Write the client's own model to its own disk, readable by its owner alone."""
+        names = worker.dataset(self.settings.data, self.settings.seed)[1].names
+        folder = home() / "personal" / plan.federation / str(self.partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.chmod(0o700)
+        parts: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
+        export = Export(self.settings, self.layout, tuple(names), self.shape.pooling, self.clients, personal=True)
+        export.write(folder, parts, accuracy)
+
+    def _laid_in(self, plan: Plan, content: RecordDict, kept: Kept) -> tuple[model.Classifier, Slots | None]:
+        """The worker's model with this client's parts, and the slots that it carries (None: all).
+
+        A part is what was received, else what was kept, else its first values; slots that the client does
+        not carry are zero.
+        """
         received = unpack(self.layout, get_payload(content), round=plan.round, parts=plan.receives)
-        if received.slots is not None:
-            raise BractError("the payload that came down names slots; a client expects all of them")
-        kept = state.load(self.layout, plan.round + after) if plan.keeps else {}
+        slots = None if plan.slots is None else np.array(plan.slots, dtype=np.int64)
+        if not np.array_equal(received.slots if received.slots is not None else [-1], [-1] if slots is None else slots):
+            raise BractError("the slots that came down are not those of the plan")
+        if plan.prune is not None and kept.rank is not None:
+            carried = self.layout.first(kept.rank)
+            slots = carried if slots is None else np.intersect1d(slots, carried)
         net = worker.classifier(self.shape)
         for part in PARTS:
             if part == "head" and not self.layout.head:
                 continue
-            vector = received.parts.get(part)
-            if vector is None and part in plan.keeps:
-                vector = kept.get(part)
-            net.set(part, self._first()[part] if vector is None else vector, self.layout)
-        return net
+            vector = kept.parts.get(part) if part in plan.keeps else None
+            if part in received.parts:
+                vector = self.layout.whole(part, received.parts[part], received.slots)
+            vector = self._first()[part] if vector is None else vector
+            net.set(part, self.layout.whole(part, self.layout.cut(part, vector, slots), slots), self.layout)
+        return net, slots
+
+    def _same_rank(self, plan: Plan) -> None:
+        if plan.rank != self.rank:
+            now, then = ("none" if rank is None else f"{rank:g}" for rank in (self.rank, plan.rank))
+            raise BractError(
+                f"client {self.partition}: rank in its node's configuration is {now}, it joined this run with {then}; "
+                "set it back, or start a new run"
+            )
 
     def _first(self) -> Parts:
         descriptions = worker.dataset(self.settings.data, self.settings.seed)[1].descriptions
@@ -159,6 +243,15 @@ class Client:
 
     def _rng(self, round_: int, stream: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, 2, round_, self.partition, stream])
+
+
+def _rank(value: Any) -> float | None:
+    """The node's own `rank`; None where it says nothing."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 4096:
+        raise BractError(f"rank={value!r} in the node's configuration should be a number above 0, such as rank=4")
+    return float(value)
 
 
 def digest(texts: Iterable[str]) -> str:

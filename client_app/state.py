@@ -1,6 +1,6 @@
 """A client's own state: on its disk, keyed by federation and partition, one file a round."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,8 +14,16 @@ VERSION = "1"
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What stays with a client: its own parts, and its rank where it prunes itself."""
+
+    parts: Parts = field(default_factory=dict)
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
 class ClientState:
-    """The parts that stay with a client.
+    """What stays with a client, on its disk.
 
     Guaranteed: a file is whole or not there, readable by its owner alone; state of another
     layout is refused by name, never silently replaced. The state before the last round is kept
@@ -30,11 +38,11 @@ class ClientState:
         """Where this client's files are."""
         return home() / "state" / self.federation / str(self.partition)
 
-    def load(self, layout: Layout, before: int) -> Parts:
-        """The parts as they were after the newest round before this one; nothing at first."""
+    def load(self, layout: Layout, before: int) -> Kept:
+        """What was kept after the newest round before this one; nothing at first."""
         path = next((p for n, p in reversed(self._files()) if n < before), None)
         if path is None:
-            return {}
+            return Kept()
         try:
             with safe_open(path, framework="numpy") as file:
                 meta = file.metadata() or {}
@@ -43,19 +51,22 @@ class ClientState:
                         f"local state {path} belongs to layout {meta.get('layout')}, this run has "
                         f"{layout.fingerprint.hex()}"
                     )
-                return {part: file.get_tensor(part) for part in PARTS if part in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+                parts: Parts = {part: file.get_tensor(part) for part in PARTS if part in file.keys()}  # noqa: SIM118
+                return Kept(parts, int(meta["rank"]) if "rank" in meta else None)
+        except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"local state {path} is damaged: {error}") from error
 
-    def save(self, layout: Layout, round_: int, parts: Parts) -> None:
-        """Keep the parts as they are after this round."""
+    def save(self, layout: Layout, round_: int, kept: Kept) -> None:
+        """Keep this as it is after this round."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         for left in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             left.unlink()
         meta = {"version": VERSION, "layout": layout.fingerprint.hex()}
+        if kept.rank is not None:
+            meta["rank"] = str(kept.rank)
         with replacing(self.folder / f"round-{round_:06d}.safetensors") as temporary:
-            save_file({str(name): value for name, value in parts.items()}, temporary, metadata=meta)
+            save_file({str(name): value for name, value in kept.parts.items()}, temporary, metadata=meta)
             temporary.chmod(0o600)
         for number, path in self._files():
             # A later file is of a future that a resumed run left; two are kept of the past.

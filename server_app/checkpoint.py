@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that the server needs to go on: round, factors, and the federation's name."""
+    """All that the server needs to go on: round, factors, the federation's name, the strategy's memory."""
 
     round: int
     federation: str
     layout: Layout
     parts: Parts
     identity: Mapping[str, Any]
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Replace the last one. A process killed at any moment leaves the old or the new one."""
@@ -34,6 +35,7 @@ class Checkpoint:
             "federation": self.federation,
             "layout": self.layout.to_json(),
             "identity": dict(self.identity),
+            "memory": dict(self.memory),
         }
         with replacing(path) as temporary:
             save_file(
@@ -57,7 +59,9 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
         layout = Layout.from_json(meta["layout"])
-        return Checkpoint(int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"])
+        return Checkpoint(
+            int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"], meta["memory"]
+        )  # fmt: skip
 
     def require(self, identity: Mapping[str, Any], layout: Layout) -> None:
         """Refuse to go on with other clients, labels or another base model than the run began with."""

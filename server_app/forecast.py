@@ -2,9 +2,14 @@
 
 import sys
 import tomllib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bract import data
 from bract.codec import Codec, encoded_size
+from bract.conflicts import BY_RANK
 from bract.errors import BractError
 from bract.layout import Layout, Part
 from bract.model import build, shape
@@ -13,6 +18,7 @@ from bract.payload import HEADER
 from bract.settings import Settings, flatten, read, steps_of
 from server_app.rounds import head_mode
 from strategies import Federation, Member, create
+from strategies.ranks import assign
 
 
 def main() -> int:
@@ -35,41 +41,69 @@ def forecast(settings: Settings, clients: int) -> list[str]:
     head = head_mode(settings, model_shape.head_init)
     partition = Partition(table, settings.data, clients, settings.seed)
     shards = [partition.shard(client) for client in range(clients)]
+    everyone = assign([Member(i, i) for i in range(clients)], settings, len(layout.modules), clients)
     federation = Federation(
-        layout, tuple(Member(i, i) for i in range(clients)), "forecast", settings.seed,
-        settings.federation.fraction, head=head,
-    )  # fmt: skip
+        layout, everyone, "forecast", settings.seed, settings.federation.fraction, head=head, strategy=settings.strategy
+    )
     strategy = create(settings.strategy.name, federation)
     sampled = [strategy.sample(r) for r in range(1, settings.rounds + 1)]
     up = down = values = 0
     for number, members in enumerate(sampled, start=1):
         for member in members:
             plan = strategy.plan(number, member)
-            up += _bytes(layout, settings, plan.sends)
-            down += _bytes(layout, settings, plan.receives)
-            values += sum(layout.size(part) for part in plan.sends)
+            carried = None if plan.slots is None else np.array(plan.slots)
+            down += _bytes(layout, settings, plan.receives, carried)
+            if plan.select is not None:  # which slots is not known before: so many of middling width
+                carried = _middling(layout, plan.sends, plan.select.count)
+            up += _bytes(layout, settings, plan.sends, carried)
+            values += sum(layout.size(part, carried) for part in plan.sends)
     turns = sum(len(members) for members in sampled)
     examples = sorted(len(shard.train) for shard in shards)
     steps = [steps_of(settings.train, count) if count else 0 for count in examples]
-    plan = strategy.plan(1, Member(0, 0))
+    plan = strategy.plan(1, everyone[0])
+    about = "about " if plan.select else "at most " if plan.prune else ""
     empty = sum(count == 0 for count in examples)
     return [
         f"method     {settings.strategy.name}: trains {_names(plan.trains)}; sends {_names(plan.sends)}; "
-        f"keeps {_names(plan.keeps)}",
+        f"keeps {_names(plan.keeps)}" + ("" if strategy.plan(2, everyone[0]).trains == plan.trains else " (round 1)"),
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
+        *ranks_line(everyone, settings),
         f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
         f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
         f"of {settings.train.batch} in a turn",
-        f"traffic    up {up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
+        f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
         f"{up:,} in all; down {down:,} for training",
     ]
 
 
-def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...]) -> int:
+def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
+    """What unequal clients carry; nothing where all carry all."""
+    if settings.strategy.name not in BY_RANK:
+        return []
+    ranks = [member.rank for member in members]
+    what = "selects of its slots, as ranks a module" if settings.strategy.name == "lora-a2" else "carries of the ranks"
+    low, high = min(ranks), max(ranks)
+    return [
+        f"clients    each {what}: {low:g}"
+        + (f" to {high:g}, {sum(ranks) / len(ranks):.3g} on average" if high > low else "")
+    ]
+
+
+def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...], slots: NDArray[np.int64] | None) -> int:
     codec: Codec = settings.wire.codec  # type: ignore[assignment]
-    return HEADER.size + sum(encoded_size(codec, layout.widths(part)) for part in parts)
+    bitmap = 0 if slots is None else (layout.slots + 7) // 8
+    rows = {
+        part: layout.widths(part) if slots is None or part == "head" else layout.widths(part)[slots] for part in parts
+    }
+    return HEADER.size + bitmap + sum(encoded_size(codec, widths) for widths in rows.values())
+
+
+def _middling(layout: Layout, parts: tuple[Part, ...], count: int) -> NDArray[np.int64]:
+    """So many slots whose widths are spread as those of all."""
+    order = np.argsort(layout.widths(parts[0]), kind="stable")
+    return np.asarray(np.sort(order[((np.arange(count) + 0.5) * len(order) / count).astype(int)]))
 
 
 def _names(parts: tuple[str, ...]) -> str:

@@ -52,7 +52,8 @@ class Joined:
     def identity(self) -> dict[str, Any]:
         """What must be the same when a run goes on: who takes part, with which labels and base model."""
         kept = {key: self.card[key] for key in MUST_AGREE if key not in ("layout", "version")}
-        return {**kept, "clients": [member.partition for member in self.members]}
+        members = self.members
+        return {**kept, "clients": [m.partition for m in members], "ranks": [m.own for m in members]}
 
 
 def join(grid: Grid, settings: FederationSettings) -> Joined:
@@ -120,18 +121,21 @@ def _card(node: int, reply: Message) -> dict[str, Any]:
         words = {key: str(value[key]) for key in ("version", "base", "descriptions", "pooling", "head_init")}
         if words["pooling"] not in ("native", "mean", "cls") or words["head_init"] not in ("random", "labels"):
             raise BractError("it names an unknown kind of head")
+        rank = None if value["rank"] is None else float(value["rank"])
+        if rank is not None and not 0 < rank <= 4096:
+            raise BractError("its rank is out of bounds")
         if not 0 <= numbers["partition"] < numbers["partitions"]:
             raise BractError(f"partition-id {numbers['partition']} of {numbers['partitions']}")
     except BractError as error:
         raise BractError(f"node {node} sent a bad card: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise BractError(f"node {node} sent a card that cannot be read ({type(error).__name__})") from error
-    return {**numbers, **words, "labels": labels, "layout": layout.to_json()}
+    return {**numbers, **words, "rank": rank, "labels": labels, "layout": layout.to_json()}
 
 
 def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
     nodes = sorted(cards, key=lambda node: (cards[node]["partition"], node))
-    members = tuple(Member(cards[node]["partition"], node) for node in nodes)
+    members = tuple(Member(cards[node]["partition"], node, cards[node]["rank"]) for node in nodes)
     for one, two in pairwise(members):
         if one.partition == two.partition:
             raise BractError(

@@ -2,9 +2,11 @@
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from math import ceil
+from statistics import fmean, pstdev
 from typing import Any, Literal
 
 from flwr.app import ConfigRecord, Message, MetricRecord
@@ -13,16 +15,17 @@ from flwr.serverapp import Grid
 import bract
 from bract import initial, report
 from bract.errors import BractError
+from bract.export import Export
 from bract.layout import Parts
 from bract.runfolder import RunFolder
 from bract.settings import Settings
 from server_app.checkpoint import Checkpoint
 from server_app.exchange import exchange
-from server_app.export import Export
 from server_app.join import Joined, first_head, join
 from server_app.progress import say
 from strategies import FederatedLora, Federation, create
 from strategies.federation import to_arrays, to_parts
+from strategies.ranks import assign
 
 Head = Literal["frozen", "shared", "local"]
 
@@ -42,9 +45,12 @@ def run(grid: Grid, settings: Settings) -> RunFolder:
 
 def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     joined = join(grid, settings.federation)
+    members = assign(joined.members, settings, len(joined.layout.modules), joined.card["partitions"])
+    joined = replace(joined, members=members)
     evaluate = _test_set(settings, joined)
     state = _state(grid, settings, folder, joined)
     strategy = create(settings.strategy.name, _federation(settings, joined, state.federation))
+    strategy.recall(state.memory)
     say(
         f"{len(joined.members)} clients, {len(joined.labels)} labels, {settings.strategy.name}, "
         f"{joined.layout.slots} slots, head {strategy.federation.head}"
@@ -55,7 +61,8 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     while state.round < settings.rounds:
         state = rounds.play(state)
     accuracy = folder.rounds()[-1]["accuracy"]
-    Export(settings, joined).write(folder.adapter, state.parts, accuracy)
+    export = Export(settings, joined.layout, joined.labels, joined.card["pooling"], len(joined.members))
+    export.write(folder.adapter, state.parts, accuracy)
     folder.write_summary(summary(folder, settings))
     report.report(folder.path)
 
@@ -86,20 +93,20 @@ class Rounds:
         self.strategy.on_reply = lambda partition, done, total: say(
             f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
-        arrays, trained = self.strategy.aggregate_train(
-            number,
-            self._exchange(self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)),
-        )
+        messages = self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)
+        replies = self._in_turn(messages) if self.strategy.one_by_one else self._exchange(messages)
+        arrays, trained = self.strategy.aggregate_train(number, replies)
         training = time.perf_counter() - start
         # Where all that were sampled abstained, the round leaves the factors as they are.
         parts = state.parts if arrays is None else to_parts(arrays)
-        after = replace(state, round=number, parts=parts)
+        after = replace(state, round=number, parts=parts, memory=self.strategy.memory())
         clients = [asdict(row) for row in self.strategy.rows]
         measured = self._measure(after)
         _add_accuracy(clients, measured)
         row = self._row(number, trained or MetricRecord(), measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
         self.folder.add_clients(clients)
+        self.folder.add_picture(self.strategy.picture)
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
         say(self._line(row))
@@ -107,6 +114,10 @@ class Rounds:
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
+
+    def _in_turn(self, messages: Iterable[Message]) -> Iterable[Message]:
+        for message in messages:
+            yield from self._exchange([message])
 
     def _measure(self, state: Checkpoint) -> MetricRecord | None:
         configured = self.strategy.configure_evaluate(state.round, to_arrays(state.parts), ConfigRecord(), self.grid)
@@ -130,6 +141,7 @@ class Rounds:
             "upload_values": trained.get("upload_values", 0),
             "epsilon": None,
             "seconds": round(seconds, 3),
+            **between_clients(found.get("correct", []), found.get("counts", [])),
         }
         if self.evaluate is not None:
             test = self.evaluate.measure(parts)
@@ -143,12 +155,30 @@ class Rounds:
         return f"{name}: accuracy {accuracy}, {row['seconds']:.1f} s{failed}"
 
 
+def between_clients(correct: Sequence[int], counts: Sequence[int]) -> dict[str, float | None]:
+    """How accuracy differs from client to client, each client counting the same.
+
+    The mean, the standard deviation, and the mean of the worst tenth (of at least one client).
+    """
+    each = sorted(c / n for c, n in zip(correct, counts, strict=True))
+    if not each:
+        return {"accuracy_mean": None, "accuracy_std": None, "accuracy_worst": None}
+    worst = each[: ceil(len(each) / 10)]
+    return {
+        "accuracy_mean": fmean(each),
+        "accuracy_std": pstdev(each),
+        "accuracy_worst": fmean(worst),
+    }
+
+
 def head_mode(settings: Settings, head_init: str) -> Head:
     """`lora.head` with its `auto` resolved.
 
-    A head made of label names is a classifier already and stays as it is; a random one is not,
-    and frozen it would hold every method back, so it is trained and shared.
+    FedSA's is the client's own. Else a head made of label names is a classifier already and stays as it
+    is; a random one is not, and frozen it would hold every method back, so it is trained and shared.
     """
+    if settings.lora.head == "auto" and settings.strategy.name == "fedsa":
+        return "local"
     if settings.lora.head == "auto":
         return "frozen" if head_init == "labels" else "shared"
     chosen: Head = settings.lora.head  # type: ignore[assignment]
@@ -204,7 +234,7 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         seed=settings.seed,
         fraction=settings.federation.fraction,
         quorum=settings.federation.quorum,
-        weights=settings.strategy.weights,
+        strategy=settings.strategy,
         head=head_mode(settings, joined.card["head_init"]),
         codec=settings.wire.codec,  # type: ignore[arg-type]
     )

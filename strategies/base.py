@@ -6,44 +6,52 @@ count of bytes. A strategy works under Bract's own rounds and under Flower's `st
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import ceil, fsum
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
+from numpy.typing import NDArray
 
 from bract import messages
 from bract.codec import Codec
 from bract.errors import BractError
-from bract.layout import Part, Parts
+from bract.layout import FACTORS, Part, Parts
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
 from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts
-from strategies.merge import WeightedMean
+from strategies.measuring import MAX_EXAMPLES, measured
+from strategies.merge import Merger, WeightedMean
+from strategies.norms import product_norm
+from strategies.pictures import Pictures
 
 INFO, WARNING = 20, 30
-MAX_EXAMPLES = 10**9  # keeps sums exact; it does not stop a client from claiming more than it has
+LEAST_NORM = 2.0**-40  # a client's norm weight is at least this: were all norms zero, all would weigh the same
 
 
 class FederatedLora(Strategy):
     """A federated LoRA method. Subclasses give `plan`, and `merger` where it is no mean.
 
-    `rows` holds what became of every client in the last round of training.
+    `rows` holds what became of every client in the last round of training, and `picture` what
+    the clients chose and learned, compared.
     """
 
     weights = "examples"  # the method's own choice, taken where the setting is auto
+    one_by_one = False  # the next client's message depends on the last one's reply
 
     def __init__(self, federation: Federation) -> None:
         self.federation = federation
         self.rows: list[ClientRow] = []
+        self.picture: dict[str, Any] = {}
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
         self._measuring: list[tuple[Message, Member]] = []
-        self._packed: dict[tuple[Part, ...], ArrayRecord] = {}
+        self._packed: dict[tuple[tuple[Part, ...], tuple[int, ...] | None], ArrayRecord] = {}
         # Called with (client's partition, answered so far, sampled) as replies are taken in.
         self.on_reply: Callable[[int, int, int], None] = lambda partition, done, total: None
 
@@ -51,11 +59,18 @@ class FederatedLora(Strategy):
     def plan(self, server_round: int, member: Member) -> Plan:
         """What this member does in this round."""
 
-    def merger(self, plan: Plan) -> WeightedMean:
+    def merger(self, plan: Plan) -> Merger:
         """Where the replies to such plans are merged."""
-        return WeightedMean({part: self.federation.layout.size(part) for part in plan.sends})
+        return WeightedMean(self.federation.layout, plan.sends)
 
-    def factors(self, server_round: int, *parts: Part) -> Plan:
+    def memory(self) -> dict[str, Any]:
+        """What the strategy must not forget between rounds, beside the factors, as plain values for JSON."""
+        return {}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` gave when the run was stopped."""
+
+    def factors(self, server_round: int, member: Member, *parts: Part) -> Plan:
         """A plan that trains these factors and shares them, with the head as the run has it."""
         head: tuple[Part, ...] = ("head",) if self.federation.layout.head else ()
         shared = head if self.federation.head == "shared" else ()
@@ -67,20 +82,39 @@ class FederatedLora(Strategy):
             sends=(*parts, *shared),
             receives=(*parts, *shared),
             keeps=local,
+            rank=member.own,
         )
+
+    def in_turn(self, server_round: int, member: Member) -> Plan:
+        """B in odd rounds, A in even ones; the one that rests comes down too, as clients keep no copy.
+
+        In round 1 A is still the draw from the seed, which everyone has.
+        """
+        plan = self.factors(server_round, member, "B" if server_round % 2 else "A")
+        both: tuple[Part, ...] = ("B",) if server_round <= 1 else ("A", "B")
+        return replace(plan, receives=(*both, *(part for part in plan.receives if part == "head")))
 
     # -- Training ---------------------------------------------------------------------------
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """One message for each sampled member. `config` is not used: plans say it all."""
+        """One message for each sampled member. `config` is not used: plans say it all.
+
+        Where clients train one by one, each message is made when it is asked for, which must be after the
+        last one's reply was taken in: Bract's rounds do that, Flower's `start` does not.
+        """
         self._arrays, self._packed, self._sent = to_parts(arrays), {}, {}
+        self._pictures = Pictures(self.federation.layout, self._arrays, self.federation.seed)
+        messages_ = self._outgoing(server_round)
+        return messages_ if self.one_by_one else list(messages_)
+
+    def _outgoing(self, server_round: int) -> Iterator[Message]:
         for member in self.sample(server_round):
             plan = self.plan(server_round, member)
             message = self._message(plan, member, messages.TRAIN)
             self._sent[member.partition] = (message, member, plan)
-        return [message for message, _, _ in self._sent.values()]
+            yield message
 
     def sample(self, server_round: int) -> list[Member]:
         """The round's members: a pure function of seed, round and the partitions that joined."""
@@ -97,15 +131,15 @@ class FederatedLora(Strategy):
         Guaranteed: the result does not depend on the order of the replies; no reply counts
         twice; one that is refused changes nothing. Raises if fewer than the quorum answered.
         """
-        waiting = {m.metadata.message_id: partition for partition, (m, _, _) in self._sent.items()}
-        rows = {partition: self._row(server_round, partition) for partition in self._sent}
-        merge: WeightedMean | None = None
+        total = len(self.sample(server_round))
+        rows: dict[int, ClientRow] = {}
+        merge: Merger | None = None
         for reply in replies:
-            partition = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if partition is None:
+            partition = self._whose(reply)
+            if partition is None or partition in rows:
                 log(WARNING, "a reply that this round did not ask for was put aside")
                 continue
-            plan, row = self._sent[partition][2], rows[partition]
+            plan, row = self._sent[partition][2], rows.setdefault(partition, self._row(server_round, partition))
             merge = merge or self.merger(plan)
             try:
                 self._take(reply, plan, row, merge)
@@ -115,25 +149,32 @@ class FederatedLora(Strategy):
                 row.status, row.reason = "refused", f"malformed reply ({type(error).__name__})"
             if row.status in ("failed", "refused"):
                 log(WARNING, "client %s %s: %s", partition, row.status, row.reason)
-            self.on_reply(partition, len(rows) - len(waiting), len(rows))
-        for partition in waiting.values():
+            self.on_reply(partition, len(rows), total)
+        for partition in sorted(self._sent.keys() - rows):
+            rows[partition] = self._row(server_round, partition)
             log(WARNING, "client %s failed: %s", partition, rows[partition].reason)
         self.rows = [rows[partition] for partition in sorted(rows)]
+        self.picture = self._pictures.row(server_round)
         self._require_quorum(server_round)
         if merge is None or not any(row.status == "merged" for row in self.rows):
             return None, self._metrics()
-        self._arrays = {**self._arrays, **merge.result()}
+        self._arrays = {**self._arrays, **merge.result(self._arrays)}
         return to_arrays(self._arrays), self._metrics()
+
+    def _whose(self, reply: Message) -> int | None:
+        """The client whose message this answers."""
+        asked = reply.metadata.reply_to_message_id
+        return next((p for p, (message, _, _) in self._sent.items() if message.metadata.message_id == asked), None)
 
     def _row(self, server_round: int, partition: int) -> ClientRow:
         message, _, plan = self._sent[partition]
         return ClientRow(
             server_round, partition, "failed", "no reply by the deadline",
             download_bytes=messages.payload_bytes(message),
-            download_values=sum(self.federation.layout.size(part) for part in plan.receives),
+            download_values=sum(self.federation.layout.size(part, as_slots(plan)) for part in plan.receives),
         )  # fmt: skip
 
-    def _take(self, reply: Message, plan: Plan, row: ClientRow, merge: WeightedMean) -> None:
+    def _take(self, reply: Message, plan: Plan, row: ClientRow, merge: Merger) -> None:
         if reply.has_error():
             row.status = "failed"
             row.reason = reason(reply)
@@ -145,9 +186,7 @@ class FederatedLora(Strategy):
             return
         data = messages.get_payload(reply.content)
         payload = unpack(self.federation.layout, data, round=plan.round, parts=plan.sends)
-        asked = None if plan.slots is None else list(plan.slots)
-        got = None if payload.slots is None else payload.slots.tolist()
-        if asked != got:
+        if not self.slots_fit(plan, payload):
             raise BractError("the payload's slots are not those of the plan")
         row.examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
         row.steps = messages.count(reply.content, "steps")
@@ -155,14 +194,40 @@ class FederatedLora(Strategy):
         row.seconds = messages.metric(reply.content, "seconds")
         row.busy = messages.metric(reply.content, "busy")
         row.upload_values = payload.values
-        merge.add(self.weigh(row, payload), payload)
-        row.status, row.reason = "merged", ""
-
-    def weigh(self, row: ClientRow, payload: Payload) -> float:
-        """The client's weight in the mean."""
-        kind = self.weights if self.federation.weights == "auto" else self.federation.weights
         if not row.examples:
             raise BractError("the reply claims to have learned from no examples")
+        merge.add(row.partition, self.weigh(row, payload), payload)
+        layout = self.federation.layout
+        row.rank = (layout.slots if payload.slots is None else len(payload.slots)) / len(layout.modules)
+        self._pictures.add(row.partition, payload, changes=plan.changes)
+        row.status, row.reason = "merged", ""
+        self.taken(plan, payload)
+
+    def taken(self, plan: Plan, payload: Payload) -> None:
+        """Called after a reply was merged."""
+
+    def slots_fit(self, plan: Plan, payload: Payload) -> bool:
+        """Whether a reply carries the slots that the plan lets it carry."""
+        got, carried = payload.slots, as_slots(plan)
+        if plan.select is not None:
+            allowed = np.arange(self.federation.layout.slots) if carried is None else carried
+            return got is not None and len(got) == plan.select.count and bool(np.isin(got, allowed).all())
+        if got is None or carried is None:
+            return got is carried
+        return np.array_equal(got, carried)
+
+    def weigh(self, row: ClientRow, payload: Payload) -> float:
+        """The client's weight in the mean.
+
+        `norm` is ‖B·A‖ of what the client sent, with the server's own factor where it sent one alone.
+        """
+        own = self.federation.strategy.weights
+        kind = self.weights if own == "auto" else own
+        if kind == "norm":
+            layout = self.federation.layout
+            a, b = (layout.whole(p, payload.parts[p], payload.slots) if p in payload.parts else self._arrays[p]
+                    for p in FACTORS)  # fmt: skip
+            return max(product_norm(layout, a, b), LEAST_NORM)
         return float(row.examples) if kind == "examples" else 1.0
 
     def _require_quorum(self, server_round: int) -> None:
@@ -201,59 +266,13 @@ class FederatedLora(Strategy):
         """
         self._arrays, self._packed, self._measuring = to_parts(arrays), {}, []
         for member in sorted(self.federation.members):
-            plan = replace(self.plan(server_round, member), trains=(), sends=(), slots=None)
+            plan = replace(self.plan(server_round, member), trains=(), sends=(), select=None, changes=False)
             self._measuring.append((self._message(plan, member, messages.EVALUATE, "float32"), member))
         return [message for message, _ in self._measuring]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
-        """Accuracy and mean loss over all held-out examples of the clients that answered.
-
-        `partitions`, `correct` and `counts` give each client's figures, in order. Where nobody held
-        anything out there is no accuracy, but what was sent down for it is still counted.
-        """
-        waiting = {m.metadata.message_id: member.partition for m, member in self._measuring}
-        found: list[tuple[int, int, int, float]] = []
-        for reply in replies:
-            partition = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if partition is None:
-                continue
-            try:
-                figures = self._figures(reply)
-            except Exception as error:
-                why = str(error) if isinstance(error, BractError) else f"malformed ({type(error).__name__})"
-                log(WARNING, "client %s could not measure: %s", partition, why)
-                continue
-            if figures:
-                found.append((partition, *figures))
-        sent = sum(messages.payload_bytes(m) for m, _ in self._measuring)
-        if not found:
-            return MetricRecord({"download_bytes": sent})
-        found.sort()
-        partitions, correct, counts, losses = (list(column) for column in zip(*found, strict=True))
-        examples = sum(counts)
-        return MetricRecord(
-            {
-                "accuracy": sum(correct) / examples,
-                "loss": fsum(losses) / examples,
-                "examples": examples,
-                "download_bytes": sent,
-                "partitions": partitions,
-                "correct": correct,
-                "counts": counts,
-            }
-        )
-
-    def _figures(self, reply: Message) -> tuple[int, int, float] | None:
-        """Right answers, examples and summed loss of one client; None if it abstained."""
-        if reply.has_error():
-            raise BractError(reason(reply))
-        if messages.report(reply.content)[0] == "abstained":
-            return None
-        examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
-        correct = messages.count(reply.content, "correct", examples)
-        if not examples:
-            raise BractError("it measured no examples and did not abstain")
-        return correct, examples, messages.metric(reply.content, "loss", 1e6 * examples)
+        """Accuracy and mean loss over all held-out examples of the clients that answered."""
+        return measured(replies, self._measuring)
 
     def summary(self) -> None:
         """Log what this strategy is."""
@@ -264,11 +283,17 @@ class FederatedLora(Strategy):
 
     def _message(self, plan: Plan, member: Member, kind: str, codec: Codec | None = None) -> Message:
         """A message for one member; those who receive the same share one packed array."""
-        if plan.receives not in self._packed:
-            parts: Parts = {part: self._arrays[part] for part in plan.receives}
+        key = (plan.receives, plan.slots)
+        if key not in self._packed:
+            layout, slots = self.federation.layout, as_slots(plan)
+            parts: Parts = {part: layout.cut(part, self._arrays[part], slots) for part in plan.receives}
             rng = np.random.default_rng([self.federation.seed, 4, plan.round])
-            payload = Payload(plan.round, parts)
-            data = pack(self.federation.layout, payload, codec or self.federation.codec, rng)
-            self._packed[plan.receives] = messages.payload_record(data)
-        content = RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[plan.receives]})
+            data = pack(layout, Payload(plan.round, parts, slots), codec or self.federation.codec, rng)
+            self._packed[key] = messages.payload_record(data)
+        content = RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[key]})
         return Message(content, dst_node_id=member.node, message_type=kind)
+
+
+def as_slots(plan: Plan) -> NDArray[np.int64] | None:
+    """The plan's slots as an index; None for all."""
+    return None if plan.slots is None else np.array(plan.slots, dtype=np.int64)

@@ -1,6 +1,7 @@
 """Who takes part in a federation, and what became of each client in a round."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Literal
 
 from flwr.app import Array, ArrayRecord, Message
@@ -8,6 +9,7 @@ from flwr.app import Array, ArrayRecord, Message
 from bract.codec import Codec
 from bract.errors import one_line
 from bract.layout import PARTS, Layout, Parts
+from bract.settings import StrategySettings
 
 
 @dataclass(frozen=True, order=True)
@@ -16,6 +18,8 @@ class Member:
 
     partition: int
     node: int
+    own: float | None = None  # the rank in its node's configuration
+    rank: float = math.inf  # what it carries in this run: own, else what the settings give it; inf: all
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ class Federation:
     seed: int = 0
     fraction: float = 1.0
     quorum: float = 0.5
-    weights: str = "auto"
     head: Literal["frozen", "shared", "local"] = "frozen"
     codec: Codec = "float32"
+    strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
 
 
 @dataclass
@@ -50,6 +54,7 @@ class ClientRow:
     upload_values: int = 0
     download_bytes: int = 0
     download_values: int = 0
+    rank: float | None = None  # ranks a module that it sent, on average
 
 
 def to_arrays(parts: Parts) -> ArrayRecord:

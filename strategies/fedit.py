@@ -20,4 +20,4 @@ class FedIT(FederatedLora):
 
     def plan(self, server_round: int, member: Member) -> Plan:
         """Every member trains A and B from the server's."""
-        return self.factors(server_round, "A", "B")
+        return self.factors(server_round, member, "A", "B")

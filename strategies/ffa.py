@@ -25,4 +25,4 @@ class FFALoRA(FederatedLora):
 
     def plan(self, server_round: int, member: Member) -> Plan:
         """Every member trains B from the server's."""
-        return self.factors(server_round, "B")
+        return self.factors(server_round, member, "B")

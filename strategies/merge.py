@@ -6,12 +6,13 @@ and only those are added.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.layout import Part, Parts, Vector
+from bract.layout import Layout, Part, Parts, Vector
 from bract.payload import Payload, PayloadError
 
 COARSE = 2.0**16  # the high integer counts 2**-16
@@ -53,25 +54,75 @@ class ExactSum:
         return self._high / COARSE + self._low / FINE
 
 
+class Merger(Protocol):
+    """Where a round's replies are put together."""
+
+    def add(self, partition: int, weight: float, payload: Payload) -> None:
+        """Take one client's reply in; a refused one (PayloadError) leaves no trace."""
+
+    def result(self, before: Parts) -> Parts:
+        """The parts after the round, from those before it and what was added."""
+
+
 class WeightedMean:
-    """The mean of clients' parts, each client by its weight.
+    """The mean of clients' parts, each client by its weight; slots that a client did not send count as zero.
 
     new = sum_k w_k x_k / sum_k w_k
     """
 
-    def __init__(self, sizes: Mapping[Part, int]) -> None:
-        self._sums = {part: ExactSum(size) for part, size in sizes.items()}
+    def __init__(self, layout: Layout, parts: Iterable[Part]) -> None:
+        self._layout = layout
+        self._sums = {part: ExactSum(layout.size(part)) for part in parts}
         self._weights: list[float] = []
 
-    def add(self, weight: float, payload: Payload) -> None:
+    def add(self, partition: int, weight: float, payload: Payload) -> None:
         """Take one client's reply in; a refused one leaves no trace."""
         for part, total in self._sums.items():
             total.check(weight, payload.parts[part])
         for part, total in self._sums.items():
-            total.add(weight, payload.parts[part])
+            whole = payload.slots is None or part == "head"
+            where = None if whole else self._layout.positions(part, payload.slots)  # type: ignore[arg-type]
+            total.add(weight, payload.parts[part], where)
         self._weights.append(weight)
 
-    def result(self) -> Parts:
+    def result(self, before: Parts) -> Parts:
         """The mean of what was added."""
         weight = math.fsum(self._weights)  # fsum is exact, so the order does not matter here either
         return {part: (total.value() / weight).astype(np.float32) for part, total in self._sums.items()}
+
+
+class WeightedChange(WeightedMean):
+    """What was before, plus the mean of clients' changes; slots that a client did not send count as no change.
+
+    new = old + sum_k w_k d_k / sum_k w_k
+
+    With `selected`, a slot's sum is divided by the weights of only those that sent it.
+    """
+
+    def __init__(self, layout: Layout, parts: Iterable[Part], *, selected: bool = False) -> None:
+        super().__init__(layout, parts)
+        self._by_slot = ExactSum(layout.slots) if selected else None
+
+    def add(self, partition: int, weight: float, payload: Payload) -> None:
+        """Take one client's reply in; a refused one leaves no trace."""
+        ones = np.ones(self._layout.slots if payload.slots is None else len(payload.slots), dtype=np.float32)
+        if self._by_slot is not None:
+            self._by_slot.check(weight, ones)
+        super().add(partition, weight, payload)
+        if self._by_slot is not None:
+            self._by_slot.add(weight, ones, payload.slots)
+
+    def result(self, before: Parts) -> Parts:
+        """What was before and the mean of the changes."""
+        new: Parts = {}
+        for part, total in self._sums.items():
+            change = total.value() / self._weight(part)
+            new[part] = (before[part] + change).astype(np.float32)
+        return new
+
+    def _weight(self, part: Part) -> NDArray[np.float64] | float:
+        if self._by_slot is None or part == "head":
+            return math.fsum(self._weights)
+        weights = self._by_slot.value()
+        weights[weights == 0] = 1.0  # nobody sent the slot: its sum is zero
+        return np.repeat(weights, self._layout.widths(part))

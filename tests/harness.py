@@ -5,7 +5,7 @@ are the real ones. Only the transport is missing, so a round takes milliseconds.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,12 +45,14 @@ class InProcessGrid(Grid):
         tamper: Callable[[int, Message], Message | None] | None = None,
         order: Callable[[list[Message]], list[Message]] | None = None,
         first_node: int = 1000,
+        ranks: Mapping[int, float] | None = None,
     ) -> None:
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
         self.nodes = {first_node + 7 * i: i for i in range(clients)}
         self.run_config = run_config
         self.tamper = tamper or (lambda partition, reply: reply)
         self.order = order or (lambda replies: replies)
+        self.ranks = ranks or {}  # what nodes' own configurations say
         self.log: list[tuple[str, int, bytes, bytes]] = []
         self.app = client_app
         self._replies: list[Message] = []
@@ -86,7 +88,9 @@ class InProcessGrid(Grid):
             message_type=message.metadata.message_type,
         )  # fmt: skip
         arrived.metadata.__dict__["_message_id"] = message.metadata.message_id
-        node_config = {"partition-id": partition, "num-partitions": len(self.nodes)}
+        node_config: dict[str, Any] = {"partition-id": partition, "num-partitions": len(self.nodes)}
+        if partition in self.ranks:
+            node_config["rank"] = self.ranks[partition]
         context = Context(RUN_ID, message.metadata.dst_node_id, node_config, RecordDict(), self.run_config)
         answer = b""
         try:

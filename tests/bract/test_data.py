@@ -11,7 +11,7 @@ from bract.settings import read
 
 
 def settings(**values):
-    return read({f"data.{key}": value for key, value in values.items()}).data
+    return read({f"data.{key.replace('_', '-')}": value for key, value in values.items()}).data
 
 
 CSV = 'text,label\nhello there,greet\n"a ""quoted"", text",greet\nbye,leave\n'
@@ -155,6 +155,35 @@ def test_the_held_out_part_is_the_clients_own_and_repeatable():
     assert len(shard.holdout) == 10
     assert sorted([*shard.train, *shard.holdout]) == partition.rows[2].tolist()
     assert (partition.shard(2).holdout == shard.holdout).all()
+
+
+@pytest.mark.parametrize("kind", ["iid", "dirichlet:0.1", "pathological:3"])
+def test_the_held_out_part_may_be_drawn_by_itself(kind):
+    data = settings(source="file:/x.csv", partition=kind, holdout_mix="independent")
+    partition = Partition(TABLE, data, 4, seed=0)
+    shards = [partition.shard(i) for i in range(4)]
+    rows = np.concatenate([np.concatenate([s.train, s.holdout]) for s in shards])
+    assert len(set(rows.tolist())) == len(rows)  # nothing is both, and nothing has two owners
+    assert sum(len(s.holdout) for s in shards) <= 80
+    assert (partition.shard(1).holdout == Partition(TABLE, data, 4, seed=0).shard(1).holdout).all()
+
+    def mix(rows):
+        return np.bincount([int(TABLE.labels[i][1:]) for i in rows], minlength=10) / max(len(rows), 1)
+
+    def apart(which):
+        each = [Partition(TABLE, settings(source="file:/x.csv", partition=kind, holdout_mix=which), 4, 0).shard(i)
+                for i in range(4)]  # fmt: skip
+        return np.mean([np.abs(mix(s.train) - mix(s.holdout)).sum() for s in each])
+
+    if kind == "dirichlet:0.1":  # the client's own mix, or another one
+        assert apart("own") < 0.7 < 1 < apart("independent")
+
+
+def test_natural_groups_have_no_independent_draw():
+    table = Table(("a", "b"), ("x", "y"), ("g0", "g1"))
+    data = settings(source="file:/x.csv", partition="natural:g", holdout_mix="independent")
+    with pytest.raises(BractError, match="holdout-mix = 'independent' needs a split that is drawn"):
+        Partition(table, data, 2, 0).shard(0)
 
 
 def test_a_shard_of_one_is_not_split():

@@ -33,19 +33,26 @@ def test_fingerprint_tells_any_difference():
         Layout((Module("v", 4, 5), Module("q", 3, 2)), 2, LAYOUT.head),
         Layout((Module("q", 3, 2), Module("k", 4, 5)), 2, LAYOUT.head),
         Layout(LAYOUT.modules, 2),
+        Layout(LAYOUT.modules, 2, LAYOUT.head, "rslora"),
     ]
-    assert len({LAYOUT.fingerprint, *(o.fingerprint for o in others)}) == 5
+    assert len({LAYOUT.fingerprint, *(o.fingerprint for o in others)}) == 6
     assert Layout.from_json(LAYOUT.to_json()) == LAYOUT
+
+
+GOOD = {"variant": "lora", "rank": 1, "modules": [["q", 1, 1]], "head": []}
 
 
 @pytest.mark.parametrize(
     "bad",
-    [{}, {"rank": 2, "modules": [["q", 1]], "head": []}, {"rank": 0, "modules": [["q", 1, 1]], "head": []},
-     {"rank": 1, "modules": [], "head": []}, {"rank": 1, "modules": [["q", 1, 1 << 30]], "head": []}],
+    [{"rank": 2, "modules": [["q", 1]]}, {"rank": 0}, {"modules": []}, {"modules": [["q", 1, 1 << 30]]},
+     {"variant": "dora"}, {"variant": []}, {"rank": None}],
 )  # fmt: skip
 def test_a_malformed_layout_is_refused(bad):
     with pytest.raises(BractError, match="not an adapter layout"):
-        Layout.from_json(bad)
+        Layout.from_json({**GOOD, **bad})
+    assert Layout.from_json(GOOD).rank == 1
+    with pytest.raises(BractError, match="not an adapter layout"):
+        Layout.from_json({})
 
 
 def test_the_first_values_are_the_same_bits_everywhere():
@@ -62,6 +69,27 @@ def test_the_first_values_are_the_same_bits_everywhere():
     assert parts["head"][6:].tolist() == [0, 0]
     assert (draw(LAYOUT, seed=7, pooled=True)["A"] == parts["A"]).all()
     assert (draw(LAYOUT, seed=8, pooled=True)["A"] != parts["A"]).all()
+
+
+def test_slots_are_cut_out_and_put_back():
+    assert LAYOUT.first(1).tolist() == [0, 2]
+    assert LAYOUT.first(2).tolist() == [0, 1, 2, 3]
+    a = np.arange(1, LAYOUT.size("A") + 1, dtype=np.float32)  # q has rows of three, v of four
+    slots = np.array([1, 2])
+    assert LAYOUT.cut("A", a, slots).tolist() == [4, 5, 6, 7, 8, 9, 10]
+    assert LAYOUT.whole("A", LAYOUT.cut("A", a, slots), slots).tolist() == [0, 0, 0, *range(4, 11), 0, 0, 0, 0]
+    assert LAYOUT.cut("A", a, None) is a
+    head = np.ones(LAYOUT.size("head"), np.float32)
+    assert LAYOUT.cut("head", head, slots) is head
+    assert LAYOUT.whole("head", head, slots) is head
+
+
+def test_veras_vectors_are_slots_of_their_own():
+    vera = Layout((Module("q", 16, 3), Module("v", 16, 5)), 1, (), "vera")  # r = 16
+    assert (vera.slots, vera.size("A"), vera.size("B")) == (2, 32, 8)
+    parts = draw(vera, seed=0, pooled=True)
+    assert set(parts["A"].tolist()) == {np.float32(0.1).item()}
+    assert not parts["B"].any()
 
 
 def test_the_first_values_are_uniform():

@@ -49,6 +49,48 @@ def test_parts_go_in_and_come_out_unchanged(folders, kind, pooling):
         assert (net.get(part) == vector).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_veras_vectors_go_in_and_come_out_unchanged(folders, kind):
+    wanted = shape_of(folders[kind], variant="vera", rank=16)
+    net = build(wanted)
+    layout = net.layout
+    assert layout == build(wanted, meta=True).layout
+    assert {m.d_in for m in layout.modules} == {16}
+    assert layout.slots == len(layout.modules) == 4
+    first = draw(layout, 0, pooled=False)
+    for part in ("A", "B"):
+        assert (net.get(part) == first[part]).all()  # PEFT's own first values
+        vector = np.random.default_rng(0).normal(size=layout.size(part)).astype(np.float32)
+        net.set(part, vector, layout)
+        assert (net.get(part) == vector).all()
+
+
+def test_veras_frozen_matrices_are_the_seed_s(folders):
+    def projection(seed):
+        net = build(shape_of(folders["bert"], variant="vera", rank=16, seed=seed))
+        return [net.model.base_model.vera_A["default"], net.model.base_model.vera_B["default"]]
+
+    one, again, other = projection(1), projection(1), projection(2)
+    assert all((a == b).all() for a, b in zip(one, again, strict=True))
+    assert not any((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+def test_rslora_is_scaled_by_the_root_of_the_rank(folders):
+    """alpha / sqrt(r) = 4 / 2, where plain LoRA has 4 / 4: its logits are those of a B twice as long."""
+    rng = np.random.default_rng(0)
+    ids, mask = batch_of([[2, 5, 6, 3]], 0, torch.device("cpu"))
+    found = {}
+    for variant, scale in (("lora", 2.0), ("rslora", 1.0)):
+        net = build(shape_of(folders["bert"], variant=variant, rank=4))
+        rng = np.random.default_rng(0)
+        for part in ("A", "B"):
+            vector = 0.2 * rng.normal(size=net.layout.size(part)).astype(np.float32)
+            net.set(part, vector * np.float32(scale if part == "B" else 1.0), net.layout)
+        net.set("head", np.random.default_rng(1).normal(size=net.layout.size("head")).astype(np.float32), net.layout)
+        found[variant] = net(ids, mask).detach()
+    assert torch.allclose(found["lora"], found["rslora"], atol=1e-5)
+
+
 def test_the_product_is_pefts(folders):
     """Rank-first rows are laid into PEFT's matrices the right way round: the logits prove it."""
     net = build(shape_of(folders["bert"]))

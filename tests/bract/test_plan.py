@@ -3,13 +3,15 @@ import json
 import pytest
 
 from bract.errors import BractError
-from bract.plan import Plan
+from bract.plan import Plan, Prune, Select
 
 GOOD = Plan(3, "abc", ("B",), ("B",), ("B",), ("head",), (0, 2))
+FULL = Plan(4, "x", ("A",), ("A",), ("A", "B"), (), (0, 1), Select(2, "magnitude"), Prune(0.9, 0.1, 2), True, 1.5)
 
 
 def test_a_plan_survives_the_wire():
     assert Plan.from_record(GOOD.to_record(), slots=3) == GOOD
+    assert Plan.from_record(FULL.to_record(), slots=3) == FULL
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,19 @@ def test_a_plan_survives_the_wire():
         ({"trains": [["B"]]}, "no plan"),
         ({"other": []}, "no plan"),
         ({"round": None}, "no plan"),
+        ({"select": {"count": 0, "score": "product"}}, "selection asks"),
+        ({"select": {"count": 3, "score": "product"}}, "selection asks"),  # two slots are there
+        ({"select": {"count": 1, "score": "best"}}, "selection asks"),
+        ({"select": {"count": 1, "score": "product"}, "trains": ["A", "B"]}, "selection asks"),
+        ({"select": {"count": 1, "score": "product", "more": 1}}, "no plan"),
+        ({"select": 5}, "no plan"),
+        ({"prune": {"keep": 0.0, "penalty": 0.1, "least": 1}}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9, "penalty": float("nan"), "least": 1}}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 0}}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 1}, "slots": None}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9}}, "no plan"),
+        ({"changes": True, "trains": ["A"]}, "change of a part that it does not train"),
+        ({"rank": "four"}, "no plan"),
     ],
 )
 def test_a_bad_plan_is_refused(change, words):

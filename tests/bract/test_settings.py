@@ -40,6 +40,22 @@ def test_settings_survive_being_written():
         ({"run.folder": "relative"}, "run.folder.*absolute"),
         ({"run.resume": True}, "run.folder should name"),
         ({"model.pooling": "native", "lora.head-init": "labels"}, "needs a pooled head"),
+        ({"strategy.name": "lora-a2", "lora.variant": "vera"}, "lora.variant = 'vera': lora-a2 chooses among ranks"),
+        ({"strategy.name": "hetlora", "lora.variant": "vera"}, "lora.variant = 'vera': hetlora chooses"),
+        ({"strategy.name": "flexlora", "lora.variant": "vera"}, "lora.variant = 'vera': flexlora chooses"),
+        ({"lora.variant": "dora"}, "one of lora, rslora, vera"),
+        ({"strategy.name": "fedsa", "strategy.weights": "norm"}, "never sees B"),
+        ({"lora.variant": "vera", "strategy.weights": "norm"}, "defined for B·A, not for"),
+        (
+            {"strategy.name": "fedsa", "strategy.local-b": "passed", "lora.head": "shared"},
+            "lora.head = 'shared': should be auto where strategy.local-b = 'passed'",
+        ),
+        ({"federation.ranks": "4"}, "federation.ranks = '4': ffa gives all clients lora.rank; lora-a2, hetlora"),
+        ({"federation.ranks": "few"}, "federation.ranks.*a number such as 4, or uniform"),
+        ({"strategy.name": "hetlora", "federation.ranks": "uniform"}, "'uniform': needs lora.rank of at least 32"),
+        ({"strategy.name": "hetlora", "federation.ranks": "16"}, "'16': should be above 0 and at most lora.rank = 8"),
+        ({"strategy.name": "lora-a2", "federation.ranks": "0"}, "'0': should be above 0"),
+        ({"strategy.name": "hetlora", "federation.ranks": "1.5"}, "'1.5': should be a whole number for hetlora"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_would_be_right(values, words):

@@ -3,31 +3,31 @@ import pytest
 
 from bract.errors import BractError
 from bract.layout import Layout, Module
-from client_app.state import ClientState
+from client_app.state import ClientState, Kept
 
 LAYOUT = Layout((Module("q", 2, 3),), rank=1)
 
 
 def b(value):
-    return {"B": np.full(3, value, np.float32)}
+    return Kept({"B": np.full(3, value, np.float32)})
 
 
 def test_it_remembers_and_goes_back_one_round():
     state = ClientState("abc", 2)
-    assert state.load(LAYOUT, before=1) == {}
+    assert state.load(LAYOUT, before=1) == Kept()
     for round_ in (1, 2, 5):
         state.save(LAYOUT, round_, b(round_))
-    assert state.load(LAYOUT, before=6)["B"].tolist() == [5, 5, 5]
-    assert state.load(LAYOUT, before=5)["B"].tolist() == [2, 2, 2]
+    assert state.load(LAYOUT, before=6).parts["B"].tolist() == [5, 5, 5]
+    assert state.load(LAYOUT, before=5).parts["B"].tolist() == [2, 2, 2]
     assert len(list(state.folder.iterdir())) == 2
     state.save(LAYOUT, 3, b(3))  # the server went back: what came after is gone
-    assert state.load(LAYOUT, before=9)["B"].tolist() == [3, 3, 3]
+    assert state.load(LAYOUT, before=9).parts["B"].tolist() == [3, 3, 3]
 
 
 def test_clients_and_federations_are_apart():
     ClientState("abc", 0).save(LAYOUT, 1, b(1))
-    assert ClientState("abc", 1).load(LAYOUT, before=9) == {}
-    assert ClientState("abd", 0).load(LAYOUT, before=9) == {}
+    assert ClientState("abc", 1).load(LAYOUT, before=9) == Kept()
+    assert ClientState("abd", 0).load(LAYOUT, before=9) == Kept()
 
 
 def test_state_of_another_layout_is_named_never_replaced():
@@ -35,7 +35,7 @@ def test_state_of_another_layout_is_named_never_replaced():
     state.save(LAYOUT, 1, b(1))
     with pytest.raises(BractError, match="belongs to layout"):
         state.load(Layout(LAYOUT.modules, 2), before=2)
-    assert state.load(LAYOUT, before=2)["B"].tolist() == [1, 1, 1]
+    assert state.load(LAYOUT, before=2).parts["B"].tolist() == [1, 1, 1]
 
 
 def test_damaged_state_is_an_error():

@@ -83,8 +83,8 @@ def test_the_rate_of_b_is_multiplied(net, shard):
 
 def test_batches_pass_over_everything():
     rng = np.random.default_rng(0)
-    two = list(batches(10, TrainSettings(batch=4, epochs=2, steps=0), rng))
+    two = list(batches(10, 4, 6, rng))
     assert [len(b) for b in two] == [4, 4, 2, 4, 4, 2]
     assert sorted(np.concatenate(two[:3]).tolist()) == list(range(10))
-    assert len(list(batches(3, TrainSettings(batch=16, steps=5), rng))) == 5
+    assert len(list(batches(3, 16, 5, rng))) == 5
     assert two[0].tolist() != two[3].tolist()

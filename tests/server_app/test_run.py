@@ -169,9 +169,13 @@ run(InProcessGrid(3, config), read(config))
 """
 
 
-@pytest.mark.parametrize(("head", "fraction"), [("shared", 1.0), ("local", 0.7)])
-def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(config, tmp_path, head, fraction):
-    values = {"rounds": 8, "strategy.name": "fedit", "lora.head": head, "federation.fraction": fraction}
+@pytest.mark.parametrize(
+    ("name", "head", "fraction"),
+    [("fedit", "shared", 1.0), ("fedsa", "local", 0.7), ("hetlora", "shared", 0.7), ("lora-a2", "local", 1.0)],
+)
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(config, tmp_path, name, head, fraction):
+    values = {"rounds": 8, "strategy.name": name, "lora.head": head, "federation.fraction": fraction}
+    values |= {"lora.rank": 4, "strategy.gamma": 0.8, "strategy.penalty": 3.0}
     whole = config({**values, "run.folder": str(tmp_path / "whole")})
     run(InProcessGrid(3, whole), read(whole))
     cut = config({**values, "run.folder": str(tmp_path / "cut")})
@@ -272,7 +276,7 @@ def _card(partition, reply, change):
         ({"labels": ["x"]}, r'client 1 .* another list of labels: \["x"\], the others have \["help"'),
         ({"version": "0.0"}, "another Bract version"),
         (
-            {"layout": {"rank": 3, "modules": [["q", 1, 1]], "head": []}},
+            {"layout": {"variant": "lora", "rank": 3, "modules": [["q", 1, 1]], "head": []}},
             "another adapter layout: .*the others have",
         ),
         ({"descriptions": "other"}, "another set of label descriptions"),
@@ -281,6 +285,8 @@ def _card(partition, reply, change):
         ({"partition": float("inf")}, r"node 1007 sent a card that cannot be read \(OverflowError\)"),
         ({"labels": None}, r"card that cannot be read \(TypeError\)"),
         ({"layout": {}}, "bad card: not an adapter layout"),
+        ({"rank": -1}, "bad card: its rank is out of bounds"),
+        ({"rank": []}, r"card that cannot be read \(TypeError\)"),
         ({"partition": 0}, r"nodes 1000 and 1007 both have partition-id=0"),
     ],
 )

@@ -5,60 +5,16 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
 
 from bract.errors import BractError
-from bract.layout import Layout, Module, Tensor
-from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
+from bract.layout import Layout, Module
+from bract.messages import METRICS, PAYLOAD, REPORT, get_payload
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
+from bract.settings import StrategySettings
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays, to_parts
-
-# One module, two ranks: A is 2 x 2 (a row a rank), B rank-first is 2 x 1.
-LAYOUT = Layout((Module("m", 2, 1),), rank=2)
-A0 = np.array([1, 2, 3, 4], np.float32)
-B0 = np.zeros(2, np.float32)
-WITH_HEAD = Layout(LAYOUT.modules, 2, (Tensor("w", (2, 3)), Tensor("b", (2,))))
-
-
-@pytest.fixture(autouse=True)
-def identity():
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
-
-
-def federation(layout=LAYOUT, clients=2, **options):
-    return Federation(layout, tuple(Member(i, 10 + i) for i in range(clients)), "f", **options)
-
-
-def sent(strategy, round_=1, parts=None):
-    layout = strategy.federation.layout
-    parts = parts or {"A": A0, "B": B0}
-    if layout.head:
-        parts = {**parts, "head": np.zeros(layout.size("head"), np.float32)}
-    messages = list(strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None))
-    for i, message in enumerate(messages):
-        message.metadata.__dict__["_message_id"] = f"m{i}"
-    return messages
-
-
-def reply(message, layout=LAYOUT, *, examples=1, metrics=None, payload=None, **parts):
-    plan = Plan.from_record(message.content[PLAN], slots=2)
-    vectors = {k: np.array(v, np.float32) for k, v in parts.items()}
-    data = pack(layout, Payload(plan.round, vectors)) if payload is None else payload
-    values = {"examples": examples, "steps": 1, "loss": 1.0, "seconds": 0.0, "busy": 0.0, **(metrics or {})}
-    return Message(
-        RecordDict(
-            {REPORT: ConfigRecord({"status": "done"}), PAYLOAD: payload_record(data),
-             METRICS: MetricRecord(values)}
-        ), reply_to=message,
-    )  # fmt: skip
-
-
-def product(parts, layout=LAYOUT):
-    """B A as a matrix, d_out x d_in."""
-    (b,), (a,) = layout.matrices("B", parts["B"]), layout.matrices("A", parts["A"])
-    return b.T @ a
+from tests.strategies.exchange import A0, B0, LAYOUT, WITH_HEAD, federation, product, reply, sent
 
 
 def test_ffa_is_exact_and_fedit_is_not():
@@ -107,7 +63,7 @@ def test_the_head_is_frozen_shared_or_local(head, trains, sends, keeps):
 
 
 def test_weights_may_be_uniform():
-    ffa = create("ffa", federation(weights="uniform"))
+    ffa = create("ffa", federation(strategy=StrategySettings(weights="uniform")))
     replies = [reply(m, examples=n, B=[n, n]) for m, n in zip(sent(ffa), (3, 1), strict=True)]
     assert to_parts(ffa.aggregate_train(1, replies)[0])["B"].tolist() == [2.0, 2.0]
 

@@ -12,7 +12,6 @@ from bract.base import public_name
 from bract.files import replacing, write_json, write_text
 from bract.layout import Layout, Parts
 from bract.settings import Settings
-from server_app.join import Joined
 
 HEAD = "head.safetensors"
 
@@ -22,12 +21,11 @@ class Export:
     """What the folder says beside the numbers."""
 
     settings: Settings
-    joined: Joined
-
-    @property
-    def pooling(self) -> str:
-        """What the head reads."""
-        return str(self.joined.card["pooling"])
+    layout: Layout
+    labels: tuple[str, ...]
+    pooling: str
+    clients: int
+    personal: bool = False  # one client's own model, written by that client
 
     @property
     def base(self) -> str:
@@ -37,26 +35,28 @@ class Export:
     def config(self) -> dict[str, Any]:
         """What `PeftModel.from_pretrained` reads; what is not said here is PEFT's default.
 
-        Made of the settings and the layout alone: nothing that a client wrote ends up in it. A
+        Made of the settings and the layout alone: nothing that another side wrote ends up in it. A
         native head is PEFT's `modules_to_save`, so that PEFT alone loads the whole model.
         """
-        native, layout = self.pooling == "native", self.joined.layout
-        return {
-            "peft_type": "LORA",
+        native, lora = self.pooling == "native", self.settings.lora
+        common = {
             "task_type": "SEQ_CLS" if native else "FEATURE_EXTRACTION",
             "base_model_name_or_path": self.base,
             "inference_mode": True,
-            "r": layout.rank,
-            "lora_alpha": self.settings.lora.alpha,
-            "lora_dropout": 0.0,
+            "r": lora.rank,
             "bias": "none",
-            "target_modules": sorted(module.name for module in layout.modules),
-            "modules_to_save": sorted({t.name.split(".")[0] for t in layout.head}) if native else None,
+            "target_modules": sorted(module.name for module in self.layout.modules),
+            "modules_to_save": sorted({t.name.split(".")[0] for t in self.layout.head}) if native else None,
         }
+        if self.layout.variant == "vera":  # PEFT draws the frozen matrices again from the key
+            vera = {"projection_prng_key": self.settings.seed, "save_projection": False, "vera_dropout": 0.0}
+            return {"peft_type": "VERA", **common, **vera}
+        rslora = self.layout.variant == "rslora"
+        return {"peft_type": "LORA", **common, "lora_alpha": lora.alpha, "lora_dropout": 0.0, "use_rslora": rslora}
 
     def write(self, folder: Path, parts: Parts, accuracy: float | None) -> None:
         """Write the folder. PEFT finds its own two files; `bract.json` holds the rest."""
-        layout = self.joined.layout
+        layout = self.layout
         tensors, head = peft_tensors(layout, parts), head_tensors(layout, parts)
         if self.pooling == "native":
             tensors |= {f"base_model.model.{name}": value for name, value in head.items()}
@@ -69,9 +69,11 @@ class Export:
         about = {
             "base": self.settings.model.name,
             "pooling": self.pooling,
-            "labels": list(self.joined.labels),
+            "labels": list(self.labels),
             "max_length": self.settings.data.max_length,
+            "rank": self.settings.lora.rank,
             "alpha": self.settings.lora.alpha,
+            "seed": self.settings.seed,
             "layout": layout.to_json(),
         }
         write_json(folder / "bract.json", about)
@@ -84,24 +86,47 @@ class Export:
         return CARD.format(
             front=front,
             strategy=settings.strategy.name,
-            clients=len(self.joined.members),
+            clients=self.clients,
             rounds=settings.rounds,
             rank=settings.lora.rank,
-            labels=len(self.joined.labels),
+            labels=len(self.labels),
             figure=figure,
-            head_note=HEAD_NOTES.get(settings.lora.head, ""),
+            variant="" if settings.lora.variant == "lora" else f" ({settings.lora.variant})",
+            figure_of="this client's" if self.personal else "the clients'",
+            note=self._note(),
             plain=(NATIVE if self.pooling == "native" else POOLED).format(
                 base=base,
-                labels=len(self.joined.labels),
+                labels=len(self.labels),
                 length=settings.data.max_length,
                 pool=POOLS[self.pooling],
             ),
+        )
+
+    def _note(self) -> str:
+        """What a reader must know of parts that stay with the clients."""
+        local_b = self.settings.strategy.name == "fedsa" and self.settings.strategy.local_b == "own"
+        local_head = self.settings.lora.head == "local" or (local_b and self.settings.lora.head == "auto")
+        stays = " and ".join(["B"] * local_b + ["the head"] * local_head)
+        if self.personal:
+            return "\nOne client's own model: it was written on that client's machine and nowhere else.\n"
+        if not stays:
+            return ""
+        return (
+            f"\nWith each client stays: {stays}. What stands here for it is the untrained start; the models whose "
+            "accuracy is given are the clients' own, each on its machine, under `personal/` of Bract's home.\n"
         )
 
 
 def peft_tensors(layout: Layout, parts: Parts) -> dict[str, Any]:
     """The factors under PEFT's names, in PEFT's orientation."""
     named = {}
+    if layout.variant == "vera":
+        for module, d, b in zip(
+            layout.modules, layout.matrices("A", parts["A"]), layout.matrices("B", parts["B"]), strict=True
+        ):
+            named[f"base_model.model.{module.name}.vera_lambda_d"] = np.ascontiguousarray(d.reshape(-1))
+            named[f"base_model.model.{module.name}.vera_lambda_b"] = np.ascontiguousarray(b.reshape(-1))
+        return named
     for module, a, b in zip(
         layout.modules, layout.matrices("A", parts["A"]), layout.matrices("B", parts["B"]), strict=True
     ):
@@ -118,8 +143,6 @@ def head_tensors(layout: Layout, parts: Parts) -> dict[str, Any]:
     return {t.name: np.ascontiguousarray(m) for t, m in zip(layout.head, matrices, strict=True)}
 
 
-HEAD_NOTES = {"local": "\nThe clients' heads stay with them: the head in this folder is the untrained start.\n"}
-
 POOLS = {
     "native": "",
     "mean": "(states * mask).sum(1) / mask.sum(1)",
@@ -132,9 +155,9 @@ CARD = """---
 
 # LoRA adapter, trained with Bract
 
-A text classifier with {labels} labels. Method `{strategy}`, {clients} clients, {rounds} rounds, rank {rank}.
-Accuracy on the clients' held-out texts: {figure}.
-{head_note}
+A text classifier with {labels} labels. Method `{strategy}`, {clients} clients, {rounds} rounds, rank {rank}{variant}.
+Accuracy on {figure_of} held-out texts: {figure}.
+{note}
 With Bract:
 
 ```python

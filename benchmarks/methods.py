@@ -1,0 +1,170 @@
+"""Does each method learn? All of them on the demo, split by labels so that no two clients are alike.
+
+Through Flower's simulation, with one fixed set of rates: nothing is tuned for a method. For every
+method and seed: accuracy by round on the clients' held-out texts (pooled; mean, spread and worst tenth of
+the clients), bytes, and how alike the clients' updates are. Beside them the same adapter trained by each
+client alone and on the pooled texts. Rows are kept in a file, so it can be stopped and goes on.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from bract.launch import cpus  # noqa: E402
+from bract.runfolder import read_rows  # noqa: E402
+from bract.settings import read  # noqa: E402
+from strategies.pictures import mean_between  # noqa: E402
+
+CLIENTS = 10
+COMMON: dict[str, Any] = {"data.partition": "dirichlet:0.1", "rounds": 6, "train.steps": 12}
+# VeRA's rank costs two vectors, not two matrices, and is usually in the hundreds.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fedit": {"strategy.name": "fedit"},
+    "ffa": {"strategy.name": "ffa"},
+    "rolora": {"strategy.name": "rolora"},
+    "lora-a2": {"strategy.name": "lora-a2"},
+    "fedsa": {"strategy.name": "fedsa"},
+    "fedsa, rslora": {"strategy.name": "fedsa", "lora.variant": "rslora"},
+    "fedsa, vera 256": {"strategy.name": "fedsa", "lora.variant": "vera", "lora.rank": 256},
+    "hetlora": {"strategy.name": "hetlora"},
+    "flexlora": {"strategy.name": "flexlora"},
+}
+
+
+def federated(values: dict[str, Any], seed: int) -> dict[str, Any]:
+    """One run through Flower's simulation: what its folder says."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, file = Path(scratch) / "run", Path(scratch) / "run.toml"
+        settings = {**COMMON, **values, "seed": seed, "run.folder": str(folder)}
+        file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+        command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(CLIENTS), "-c", str(file)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows, pictures = read_rows(folder / "rounds.jsonl"), read_rows(folder / "pictures.jsonl")
+    keys = ("accuracy", "accuracy_mean", "accuracy_std", "accuracy_worst")
+    found = {key: [row[key] for row in rows] for key in keys}
+    found |= {key: [sum(row[key] for row in rows)] for key in ("upload_bytes", "download_bytes", "upload_values")}
+    for key in ("update_similarity_A", "update_similarity_B", "distance_A", "distance_B", "slot_overlap"):
+        found[key] = [mean_between(picture[key]) for picture in pictures if key in picture]
+    found["ranks"] = [statistics.mean(picture["ranks"]) for picture in pictures]
+    return found
+
+
+def without(seed: int, pooled: bool) -> dict[str, Any]:
+    """A, B and head trained by each client alone, for the steps of its turns, or by all texts together."""
+    import numpy as np
+    import torch
+
+    from bract.examples import Examples, measure, pad_id
+    from bract.model import shape
+    from client_app import worker
+    from client_app.train import train
+    from server_app.rounds import between_clients
+
+    torch.set_num_threads(1)
+    settings = read({**COMMON, "seed": seed})
+    labels = worker.dataset(settings.data, seed)[1]
+    form = shape(settings, len(labels.names))
+    net = worker.classifier(form)
+    first = worker.first_parts(form, labels.descriptions, settings.data.max_length)
+    shards = [worker.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
+    steps = settings.rounds * settings.train.steps
+    rng = np.random.default_rng(seed)
+
+    def fit(examples: Examples, count: int) -> None:
+        for part, vector in first.items():
+            net.set(part, vector, net.layout)
+        train(
+            net, net.layout, examples, replace(settings.train, steps=count), ("A", "B", "head"), rng,
+            pad=pad_id(form.place),
+        )  # fmt: skip
+
+    if pooled:
+        tokens = [t for s in shards for t in s.train.tokens]
+        fit(Examples(tokens, np.concatenate([s.train.labels for s in shards])), steps * CLIENTS)
+    found = []
+    for shard in shards:
+        if not pooled and len(shard.train):
+            fit(shard.train, steps)
+        if len(shard.holdout):
+            found.append(measure(net, shard.holdout))
+    correct, counts = [m.correct for m in found], [m.examples for m in found]
+    each = {key: [value] for key, value in between_clients(correct, counts).items()}
+    return {"accuracy": [sum(correct) / sum(counts)], **each}
+
+
+def spread(values: list[float | None]) -> str:
+    """Mean ± standard deviation over seeds."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{statistics.mean(known):.3f}" + (f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else "")
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Print what was found."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    heads = (("accuracy", 16), ("client mean", 16), ("between", 9), ("worst tenth", 16), ("MB up", 8), ("down", 8))
+    print("\n" + " " * 18 + "".join(f"{head:>{width}}" for head, width in heads) + "  accuracy by round")
+    for name in names:
+        runs = [row for row in rows if row["name"] == name]
+        last = {k: spread([run[k][-1] for run in runs]) for k in ("accuracy", "accuracy_mean", "accuracy_worst")}
+        between = f"{statistics.mean(run['accuracy_std'][-1] for run in runs):.3f}"
+        up, down = (
+            f"{statistics.mean(run[k][0] for run in runs) / 1e6:.2f}" if k in runs[0] else "-"
+            for k in ("upload_bytes", "download_bytes")
+        )
+        curve = " ".join(f"{statistics.mean(c):.3f}" for c in zip(*(run["accuracy"] for run in runs), strict=True))
+        print(f"{name:<18}{last['accuracy']:>16}{last['accuracy_mean']:>16}{between:>9}{last['accuracy_worst']:>16}"
+              f"{up:>8}{down:>8}  {curve}")  # fmt: skip
+    print("\nhow alike clients are in the last round (update similarity: mean cosine; distance: over the mean length)")
+    keys = ("update_similarity_A", "update_similarity_B", "distance_A", "distance_B", "slot_overlap", "ranks")
+    for name in names:
+        runs = [row for row in rows if row["name"] == name and "ranks" in row]
+        shown = {key: spread([run[key][-1] for run in runs if run[key]]) for key in keys if runs}
+        if shown:
+            print(f"{name:<18}" + "  ".join(f"{key} {value}" for key, value in shown.items() if value != "-"))
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=Path, default=Path("methods.jsonl"), help="where results are kept")
+    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="default: each of them")
+    options = parser.parse_args()
+    rows = read_rows(options.rows)
+
+    def keep(name: str, seed: int, found: dict[str, Any]) -> None:
+        rows.append({"name": name, "seed": seed, **found})
+        with options.rows.open("a") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+        print(f"seed {seed}, {name}: {found['accuracy'][-1]:.4f}", flush=True)
+
+    done = {(row["name"], row["seed"]) for row in rows}
+    for seed in range(options.seeds):
+        for name in options.only or VARIANTS:
+            if (name, seed) not in done:
+                keep(name, seed, federated(VARIANTS[name], seed))
+        beside = [(n, pooled) for n, pooled in (("each alone", False), ("pooled", True)) if (n, seed) not in done]
+        if beside and not options.only:
+            with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
+                jobs = [(name, pool.submit(without, seed, pooled)) for name, pooled in beside]
+                for name, job in jobs:
+                    keep(name, seed, job.result())
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Settings that are right one by one and wrong together, and what each method does not define."""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bract.settings import Settings
+
+# Methods for clients that differ in rank.
+BY_RANK = ("lora-a2", "hetlora", "flexlora")
+
+# Ranks of thirty clients, as in LoRA-A2's experiment with unequal clients.
+POPULATIONS: dict[str, tuple[int, ...]] = {
+    "uniform": (2,) * 6 + (4,) * 6 + (8,) * 6 + (16,) * 6 + (32,) * 6,
+    "heavy-tail": (2,) * 16 + (4,) * 8 + (8,) * 4 + (16,) * 2,
+    "normal": (1,) * 3 + (2,) * 7 + (4,) * 10 + (8,) * 7 + (16,) * 3,
+}
+
+
+def conflicts(settings: "Settings") -> list[str]:
+    """What is wrong with settings that are each right by themselves."""
+    found = []
+    if settings.model.pooling == "native" and settings.lora.head_init == "labels":
+        found.append(
+            "lora.head-init = 'labels' needs a pooled head: set model.pooling to mean or cls, or "
+            "lora.head-init to random"
+        )
+    if settings.run.resume and not settings.run.folder:
+        found.append("run.resume = true: run.folder should name the folder of the run to go on with")
+    if not settings.lora.targets.strip(" ,"):
+        found.append(f"lora.targets = {settings.lora.targets!r}: should be attention, all-linear or module names")
+    kind, _, number = settings.data.partition.partition(":")
+    if kind == "dirichlet" and float(number) <= 0:
+        found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
+    return found + _undefined(settings)
+
+
+def _undefined(settings: "Settings") -> list[str]:
+    """Choices that the method does not define."""
+    found, name, lora = [], settings.strategy.name, settings.lora
+    if lora.variant == "vera" and name in BY_RANK:
+        found.append(f"lora.variant = 'vera': {name} chooses among ranks, and VeRA's vectors have none")
+    if settings.strategy.weights == "norm" and name == "fedsa":
+        found.append("strategy.weights = 'norm': the server of fedsa never sees B, so it knows no norm of B·A")
+    if settings.strategy.weights == "norm" and lora.variant == "vera":
+        found.append("strategy.weights = 'norm': is defined for B·A, not for lora.variant = 'vera'")
+    if settings.strategy.local_b == "passed" and name == "fedsa" and lora.head not in ("auto", "local"):
+        found.append(
+            f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed', as the head passes too"
+        )
+    ranks = settings.federation.ranks
+    if ranks != "auto" and name not in BY_RANK:
+        found.append(f"federation.ranks = {ranks!r}: {name} gives all clients lora.rank; {', '.join(BY_RANK)} do not")
+    elif ranks in POPULATIONS and max(POPULATIONS[ranks]) > lora.rank:
+        found.append(f"federation.ranks = {ranks!r}: needs lora.rank of at least {max(POPULATIONS[ranks])}")
+    elif re.match(r"\d", ranks):
+        if name != "lora-a2" and float(ranks) != int(float(ranks)):
+            found.append(f"federation.ranks = {ranks!r}: should be a whole number for {name}")
+        if float(ranks) > lora.rank or float(ranks) == 0:
+            found.append(f"federation.ranks = {ranks!r}: should be above 0 and at most lora.rank = {lora.rank}")
+    return found

@@ -1,0 +1,42 @@
+"""Which slots matter to a client: scores from a probe, and the best of the whole model."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bract.layout import Layout, Part, Vector
+from bract.plan import Score
+
+
+def norms(layout: Layout, part: Part, vector: Vector) -> NDArray[np.float64]:
+    """The length of each slot's row of A or column of B."""
+    return np.sqrt(_sums(layout, part, vector.astype(np.float64) ** 2))
+
+
+def scores(
+    layout: Layout, part: Part, change: Vector, frozen: Vector, gradient: Vector, score: Score
+) -> NDArray[np.float64]:
+    """One number a slot for the change that a probe of `part` made, the other factor being frozen.
+
+    product       ‖ΔB[:,i] A[i,:]‖_F = ‖ΔB[:,i]‖ ‖A[i,:]‖, and so for A: what the change does to the model
+    magnitude     ‖ΔB[:,i]‖: what it does to the factor
+    sensitivity   Σ_j |g_j ΔB[j,i]|, with g the probe's mean gradient: what it does to the loss, to first order
+    """
+    if score == "sensitivity":
+        return _sums(layout, part, np.abs(gradient.astype(np.float64) * change))
+    if score == "magnitude":
+        return norms(layout, part, change)
+    other: Part = "A" if part == "B" else "B"
+    return norms(layout, part, change) * norms(layout, other, frozen)
+
+
+def best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The slots with the highest values, in slot order; of equal ones the first."""
+    order = np.argsort(-values, kind="stable")
+    return np.sort(order[:count]).astype(np.int64)
+
+
+def _sums(layout: Layout, part: Part, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over each slot's run of values."""
+    widths = layout.widths(part)
+    starts = np.cumsum(widths) - widths
+    return np.add.reduceat(values, starts)

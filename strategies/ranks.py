@@ -1,0 +1,61 @@
+"""What each client carries: its node's own rank, else what `federation.ranks` gives it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from bract.conflicts import BY_RANK, POPULATIONS
+from bract.errors import BractError
+from bract.settings import Settings
+from strategies.federation import Member
+
+
+def population(name: str, clients: int, seed: int) -> list[int]:
+    """Ranks for so many clients in the proportions of a named population, dealt out by the seed.
+
+    For thirty clients it is the population itself. Who gets which rank does not depend on the data.
+    """
+    ranks = POPULATIONS[name]
+    chosen = [ranks[int((i + 0.5) * len(ranks) / clients)] for i in range(clients)]
+    order = np.random.default_rng([seed, 5]).permutation(clients)
+    return [chosen[i] for i in order]
+
+
+def assign(members: Iterable[Member], settings: Settings, modules: int, clients: int) -> tuple[Member, ...]:
+    """The members with their ranks; one that cannot be is refused by name."""
+    name, full = settings.strategy.name, settings.lora.rank
+    if name not in BY_RANK:
+        for member in members:
+            if member.own is not None and member.own < full:
+                raise BractError(
+                    f"client {member.partition} carries rank {member.own:g} by its node's configuration, {name} needs "
+                    f"lora.rank = {full} of all; {', '.join(BY_RANK)} take unequal clients"
+                )
+        return tuple(members)
+    given = _given(settings, clients)
+    return tuple(_ranked(member, given[member.partition], settings, modules) for member in members)
+
+
+def _given(settings: Settings, clients: int) -> list[float]:
+    ranks, full = settings.federation.ranks, settings.lora.rank
+    if ranks in POPULATIONS:
+        return [float(rank) for rank in population(ranks, clients, settings.seed)]
+    quarter = full / 4 if settings.strategy.name == "lora-a2" else full
+    return [quarter if ranks == "auto" else float(ranks)] * clients
+
+
+def _ranked(member: Member, given: float, settings: Settings, modules: int) -> Member:
+    name, full = settings.strategy.name, settings.lora.rank
+    rank = given if member.own is None else member.own
+    who = f"client {member.partition}: rank {rank:g}" + (" in its node's configuration" if member.own else "")
+    if rank > full:
+        raise BractError(f"{who}, the adapter has lora.rank = {full}; raise lora.rank or lower the client's rank")
+    if name != "lora-a2" and rank != int(rank):
+        raise BractError(f"{who} should be a whole number for {name}")
+    if name == "lora-a2" and math.floor(rank * modules) < 1:
+        if settings.federation.ranks == "auto" and member.own is None:
+            return replace(member, rank=1 / modules)
+        raise BractError(f"{who} in each of {modules} modules is a budget of less than one slot")
+    return replace(member, rank=rank)
