@@ -22,9 +22,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from bract.files import home  # noqa: E402
 from bract.launch import cpus  # noqa: E402
 from bract.runfolder import read_rows  # noqa: E402
 from bract.settings import read  # noqa: E402
+from server_app.checkpoint import Checkpoint  # noqa: E402
 from strategies.pictures import mean_between  # noqa: E402
 
 CLIENTS = 10
@@ -37,9 +39,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lora-a2": {"strategy.name": "lora-a2"},
     "fedsa": {"strategy.name": "fedsa"},
     "fedsa, rslora": {"strategy.name": "fedsa", "lora.variant": "rslora"},
+    # At rank 8 rsLoRA's scale is √8 times LoRA's: so it also gets rates that are so much lower.
+    "fedsa, rslora, lr/√8": {"strategy.name": "fedsa", "lora.variant": "rslora", "train.lr": 0.0014},
     "fedsa, vera 256": {"strategy.name": "fedsa", "lora.variant": "vera", "lora.rank": 256},
     "hetlora": {"strategy.name": "hetlora"},
     "flexlora": {"strategy.name": "flexlora"},
+}
+
+# Without a federation: (pooled, what the rates are divided by).
+BESIDE = {
+    "each alone": (False, 1.0),
+    "each alone, lr/5": (False, 5.0),
+    "pooled": (True, 1.0),
+    "pooled, lr/5": (True, 5.0),
 }
 
 
@@ -52,17 +64,39 @@ def federated(values: dict[str, Any], seed: int) -> dict[str, Any]:
         command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(CLIENTS), "-c", str(file)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         rows, pictures = read_rows(folder / "rounds.jsonl"), read_rows(folder / "pictures.jsonl")
+        kept = local_b(folder) if values["strategy.name"] == "fedsa" else {}
     keys = ("accuracy", "accuracy_mean", "accuracy_std", "accuracy_worst")
     found = {key: [row[key] for row in rows] for key in keys}
     found |= {key: [sum(row[key] for row in rows)] for key in ("upload_bytes", "download_bytes", "upload_values")}
     for key in ("update_similarity_A", "update_similarity_B", "distance_A", "distance_B", "slot_overlap"):
         found[key] = [mean_between(picture[key]) for picture in pictures if key in picture]
     found["ranks"] = [statistics.mean(picture["ranks"]) for picture in pictures]
-    return found
+    return {**found, **kept}
 
 
-def without(seed: int, pooled: bool) -> dict[str, Any]:
-    """A, B and head trained by each client alone, for the steps of its turns, or by all texts together."""
+def local_b(folder: Path) -> dict[str, Any]:
+    """How alike the clients' own B's are. No server can know: this reads the clients' disks, which are all here."""
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    state = Checkpoint.load(folder / "checkpoint" / "state.safetensors")
+    clients = sorted((home() / "state" / state.federation).iterdir())
+    vectors = [load_file(sorted(client.glob("*.safetensors"))[-1])["B"] for client in clients]
+    rows = np.stack(vectors).astype(np.float64)  # B began at zero: so it is its own change
+    lengths = np.linalg.norm(rows, axis=1)
+    cosines = (rows / lengths[:, None]) @ (rows / lengths[:, None]).T
+    apart = np.linalg.norm(rows[:, None] - rows[None], axis=-1) / lengths.mean()
+    return {
+        "update_similarity_B": [mean_between(cosines.tolist())],
+        "distance_B": [mean_between(apart.tolist())],
+    }
+
+
+def without(seed: int, pooled: bool, slower: float) -> dict[str, Any]:
+    """A, B and head trained by each client alone, for the steps of its turns, or by all texts together.
+
+    One long run bears lower rates than a mean of many short ones, so the rates can be divided by `slower`.
+    """
     import numpy as np
     import torch
 
@@ -80,13 +114,13 @@ def without(seed: int, pooled: bool) -> dict[str, Any]:
     first = worker.first_parts(form, labels.descriptions, settings.data.max_length)
     shards = [worker.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
     steps = settings.rounds * settings.train.steps
-    rng = np.random.default_rng(seed)
+    rng, rates = np.random.default_rng(seed), replace(settings.train, lr=settings.train.lr / slower)
 
     def fit(examples: Examples, count: int) -> None:
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         train(
-            net, net.layout, examples, replace(settings.train, steps=count), ("A", "B", "head"), rng,
+            net, net.layout, examples, rates, ("A", "B", "head"), rng, steps=count,
             pad=pad_id(form.place),
         )  # fmt: skip
 
@@ -157,10 +191,10 @@ def main() -> None:
         for name in options.only or VARIANTS:
             if (name, seed) not in done:
                 keep(name, seed, federated(VARIANTS[name], seed))
-        beside = [(n, pooled) for n, pooled in (("each alone", False), ("pooled", True)) if (n, seed) not in done]
+        beside = [(name, *how) for name, how in BESIDE.items() if (name, seed) not in done]
         if beside and not options.only:
             with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
-                jobs = [(name, pool.submit(without, seed, pooled)) for name, pooled in beside]
+                jobs = [(name, pool.submit(without, seed, pooled, slower)) for name, pooled, slower in beside]
                 for name, job in jobs:
                     keep(name, seed, job.result())
     table(rows)

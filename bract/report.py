@@ -21,11 +21,12 @@ from bract.runfolder import read_rows
 from bract.settings import Settings, flatten
 
 ROUND = [
-    "round", "accuracy", "loss", "test_accuracy", "test_loss", "train_loss", "clients", "failed", "abstained",
+    "round", "accuracy", "accuracy_mean", "accuracy_std", "accuracy_worst", "loss", "test_accuracy", "test_loss",
+    "train_loss", "clients", "failed", "abstained",
     "upload_bytes", "download_bytes", "evaluate_bytes", "upload_values", "epsilon", "seconds",
 ]  # fmt: skip
 CLIENT = [
-    "partition", "status", "examples", "held_out", "accuracy", "loss", "steps", "upload_bytes",
+    "partition", "status", "examples", "held_out", "accuracy", "loss", "steps", "rank", "upload_bytes",
     "download_bytes", "upload_values", "seconds", "busy",
 ]  # fmt: skip
 

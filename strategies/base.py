@@ -50,6 +50,7 @@ class FederatedLora(Strategy):
         self.picture: dict[str, Any] = {}
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
+        self._whom: dict[str, int] = {}
         self._measuring: list[tuple[Message, Member]] = []
         self._packed: dict[tuple[tuple[Part, ...], tuple[int, ...] | None], ArrayRecord] = {}
         # Called with (client's partition, answered so far, sampled) as replies are taken in.
@@ -104,7 +105,7 @@ class FederatedLora(Strategy):
         Where clients train one by one, each message is made when it is asked for, which must be after the
         last one's reply was taken in: Bract's rounds do that, Flower's `start` does not.
         """
-        self._arrays, self._packed, self._sent = to_parts(arrays), {}, {}
+        self._arrays, self._packed, self._sent, self._whom = to_parts(arrays), {}, {}, {}
         self._pictures = Pictures(self.federation.layout, self._arrays, self.federation.seed)
         messages_ = self._outgoing(server_round)
         return messages_ if self.one_by_one else list(messages_)
@@ -163,8 +164,9 @@ class FederatedLora(Strategy):
 
     def _whose(self, reply: Message) -> int | None:
         """The client whose message this answers."""
-        asked = reply.metadata.reply_to_message_id
-        return next((p for p, (message, _, _) in self._sent.items() if message.metadata.message_id == asked), None)
+        if len(self._whom) < len(self._sent):  # ids are given when messages are pushed, so not before
+            self._whom = {message.metadata.message_id: p for p, (message, _, _) in self._sent.items()}
+        return self._whom.get(reply.metadata.reply_to_message_id)
 
     def _row(self, server_round: int, partition: int) -> ClientRow:
         message, _, plan = self._sent[partition]

@@ -58,7 +58,7 @@ def test_the_node_s_own_rank_wins():
     [
         ({"strategy.name": "hetlora"}, {2: 16.0}, "client 2: rank 16 in its node's .*, the adapter has lora.rank = 8"),
         ({"strategy.name": "flexlora"}, {0: 2.5}, "client 0: rank 2.5 in its node's configuration should be a whole"),
-        ({"strategy.name": "lora-a2"}, {1: 0.05}, "client 1: rank 0.05 .* of 12 modules is a budget of less than one slot"),
+        ({"strategy.name": "lora-a2"}, {1: 0.05}, "client 1: rank 0.05 .* of 12 modules is a budget of less than one"),
         ({"strategy.name": "lora-a2", "federation.ranks": "0.01"}, {}, "client 0: rank 0.01 in each of 12 modules"),
         ({"strategy.name": "fedit"}, {3: 4.0}, "client 3 carries rank 4 by its node's .*, fedit needs lora.rank = 8"),
     ],

@@ -1,0 +1,100 @@
+"""What a client's turn costs with each method, relative to FedIT.
+
+Real turns of one client of the demo, MiniLM, five epochs over the same examples, from the message's content to
+the reply's; no Flower between. The methods take turns, so that the machine's moods fall on all alike. Methods that
+alternate are timed in a round of B and in one of A. Printed: the median over repetitions of the ratio to FedIT's
+turn in the same repetition, and its range. LoRA-A2's paper has 1.17 for itself (six epochs to five) and 0.93 for FFA.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["BRACT_HOME"] = tempfile.mkdtemp()  # local parts of clients that are gone with this process
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fedit": {},
+    "ffa": {},
+    "rolora": {},
+    "lora-a2": {},
+    "fedsa": {},
+    "fedsa, vera 256": {"lora.variant": "vera", "lora.rank": 256},
+    "hetlora": {},
+    "flexlora": {},
+}
+
+
+def turns(targets: str, clients: int) -> dict[str, Any]:
+    """For each method a function that plays one turn in a round."""
+    import torch
+    from flwr.app import ConfigRecord
+    from flwr.supercore.task_identity import TaskIdentity
+
+    from bract import initial
+    from bract.conflicts import BY_RANK
+    from bract.settings import read
+    from client_app.client import Client
+    from strategies import Federation, Member, create
+    from strategies.federation import to_arrays
+
+    torch.set_num_threads(1)
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
+
+    def player(name: str, values: dict[str, Any]) -> Any:
+        method = name.partition(",")[0]
+        settings = read(
+            {"strategy.name": method, "train.steps": 0, "train.epochs": 5, "lora.targets": targets,
+             "data.partition": "iid", **values}
+        )  # fmt: skip
+        client = Client(settings, 0, clients)
+        layout = client.layout
+        rank = {"lora-a2": 2.0}.get(method, float(settings.lora.rank))
+        members = (Member(0, 1, None, rank if method in BY_RANK else float("inf")),)
+        head: Any = "local" if method == "fedsa" else "frozen"
+        name_ = "".join(c for c in name if c.isalnum())
+        strategy = create(method, Federation(layout, members, name_, head=head, strategy=settings.strategy))
+        parts = {**initial.draw(layout, 0, pooled=True)}
+        parts["B"] = initial.uniform(0, "b", layout.size("B"), 0.01)
+
+        def play(round_: int) -> float:
+            (message,) = strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None)  # type: ignore[arg-type]
+            start = time.perf_counter()
+            client.train(message.content)
+            return time.perf_counter() - start
+
+        return play
+
+    return {name: player(name, values) for name, values in VARIANTS.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=160, help="the demo is split so many ways, one trains")
+    parser.add_argument("--targets", default="attention")
+    options = parser.parse_args()
+    players = turns(options.targets, options.clients)
+    vera = {name for name in players if "vera" in name}
+    seconds: dict[str, list[float]] = {name: [] for name in players}
+    for repeat in range(options.repeats + 1):  # the first, which loads everything, is not counted
+        for name in [n for n in players if n not in vera] + [n for n in players if n in vera]:
+            if name in vera or repeat == 0:
+                players[name](1)  # another model for the worker: loaded before it is timed
+            seconds[name].append((players[name](3) + players[name](4)) / 2)
+    print(f"{options.targets}, seconds of a turn: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
+    for name, found in seconds.items():
+        ratios = [mine / base for mine, base in zip(found[1:], seconds["fedit"][1:], strict=True)]
+        print(f"{name:<18} {statistics.median(ratios):.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
