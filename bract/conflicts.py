@@ -44,10 +44,28 @@ def _undefined(settings: "Settings") -> list[str]:
         found.append("strategy.weights = 'norm': the server of fedsa never sees B, so it knows no norm of B·A")
     if settings.strategy.weights == "norm" and lora.variant == "vera":
         found.append("strategy.weights = 'norm': is defined for B·A, not for lora.variant = 'vera'")
-    if settings.strategy.local_b == "passed" and name == "fedsa" and lora.head not in ("auto", "local"):
-        found.append(
-            f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed', as the head passes too"
-        )
+    if settings.strategy.local_b == "passed":
+        if name != "fedsa":
+            found.append(f"strategy.local-b = 'passed': is fedsa's, and strategy.name = {name!r}")
+        if lora.head != "auto":
+            found.append(
+                f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed': the head passes too"
+            )
+    if name != "lora-a2":
+        found += [
+            f"strategy.{key} = {value!r}: is lora-a2's, and strategy.name = {name!r}"
+            for key, value, default in (
+                ("divide", settings.strategy.divide, "all"),
+                ("score", settings.strategy.score, "product"),
+            )
+            if value != default
+        ]
+    if name == "hetlora" and settings.strategy.min_rank > lora.rank:
+        found.append(f"strategy.min-rank = {settings.strategy.min_rank}: should be at most lora.rank = {lora.rank}")
+    own_b = name == "fedsa" and settings.strategy.local_b == "own"
+    if settings.data.test and (own_b or lora.head == "local"):
+        what = "B" if own_b else "the head"
+        found.append(f"data.test: the server has no whole model to measure, as {what} stays with the clients")
     ranks = settings.federation.ranks
     if ranks != "auto" and name not in BY_RANK:
         found.append(f"federation.ranks = {ranks!r}: {name} gives all clients lora.rank; {', '.join(BY_RANK)} do not")

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from bract.base import public_name
 from bract.files import replacing, write_json, write_text
-from bract.layout import Layout, Parts
+from bract.layout import Layout, Part, Parts
 from bract.settings import Settings
 
 HEAD = "head.safetensors"
@@ -25,6 +25,7 @@ class Export:
     labels: tuple[str, ...]
     pooling: str
     clients: int
+    keeps: tuple[Part, ...] = ()  # parts that stay with the clients
     personal: bool = False  # one client's own model, written by that client
 
     @property
@@ -104,9 +105,7 @@ class Export:
 
     def _note(self) -> str:
         """What a reader must know of parts that stay with the clients."""
-        local_b = self.settings.strategy.name == "fedsa" and self.settings.strategy.local_b == "own"
-        local_head = self.settings.lora.head == "local" or (local_b and self.settings.lora.head == "auto")
-        stays = " and ".join(["B"] * local_b + ["the head"] * local_head)
+        stays = " and ".join({"head": "the head"}.get(part, part) for part in self.keeps)
         if self.personal:
             return "\nOne client's own model: it was written on that client's machine and nowhere else.\n"
         if not stays:

@@ -21,7 +21,8 @@ PAYLOAD = "payload"
 REPORT = "report"
 METRICS = "metrics"
 
-MAX_NPY_HEADER = 256  # bytes: that of a row of bytes has 128
+NPY_HEADER = 128  # bytes that NumPy's format puts before a row of bytes
+MAX_NPY_HEADER = 256
 
 Status = Literal["done", "abstained"]
 

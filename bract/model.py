@@ -4,6 +4,7 @@ This is the only module that builds a torch model; client, server and `bract.loa
 that what was measured is what is exported.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,6 +35,9 @@ Pooling = Literal["native", "mean", "cls"]
 # the architectures of transformers (c_attn holds query, key and value in one map).
 ATTENTION = {"query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "q", "v", "c_attn"}
 
+# PEFT's own choices, made on purpose here: VeRA's frozen matrices come from a key, not from a file.
+warnings.filterwarnings("ignore", message="Specified to not save vera_A")
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 # Progress bars and load reports are for a person at a prompt, not for a client's log.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()

@@ -65,7 +65,7 @@ class Partition:
         held = round(len(order) * self.settings.holdout)
         return (
             self._drawn(np.sort(order[held:]), self.seed),
-            self._drawn(np.sort(order[:held]), self.seed + 1) if held else [order[:0]] * self.clients,
+            self._drawn(np.sort(order[:held]), self.seed + 1, "data.holdout: ") if held else [order[:0]] * self.clients,
         )
 
     def _natural(self) -> list[Rows]:
@@ -80,13 +80,13 @@ class Partition:
         owners = np.array([owner[group] for group in self.table.group])
         return [np.flatnonzero(owners == client).astype(np.int64) for client in range(self.clients)]
 
-    def _drawn(self, rows: Rows, seed: int) -> list[Rows]:
+    def _drawn(self, rows: Rows, seed: int, what: str = "") -> list[Rows]:
         from datasets import Dataset
         from flwr_datasets import partitioner as flower
 
         kind, _, number = self.settings.partition.partition(":")
         if len(rows) < self.clients:
-            raise BractError(f"{len(rows)} examples cannot be split over {self.clients} clients")
+            raise BractError(f"{what}{len(rows)} examples cannot be split over {self.clients} clients")
         label = "label"
         if kind in ("auto", "iid"):
             # The IID partitioner deals out runs of the file: so the rows are shuffled first.

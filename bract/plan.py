@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -48,7 +49,8 @@ class Plan:
     (None: all): they come down, are trained and go up; the others are zero, as if they were not
     there. With `select` it trains and sends only those that it chooses, and with `prune` it may
     carry fewer from then on. With `changes` it sends what it learned, not what it then has.
-    `rank` is what the server believes the client's own configuration to say.
+    `rank` is what the server believes the client's own configuration to say, and `joined` the last round
+    of which it has had this client's reply, so that a client which has lost what it kept can tell.
     """
 
     round: int
@@ -62,6 +64,7 @@ class Plan:
     prune: Prune | None = None
     changes: bool = False
     rank: float | None = None
+    joined: int = 0
 
     def to_record(self) -> ConfigRecord:
         """The plan as a Flower record: one string, so that it costs one entry."""
@@ -76,10 +79,12 @@ class Plan:
         try:
             plan = _parsed(json.loads(record[KEY]))
             named = {*plan.trains, *plan.sends, *plan.receives, *plan.keeps}
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
             raise BractError(f"the message carries no plan that this version reads ({type(error).__name__})") from error
         if not named <= set(PARTS):
             raise BractError("the plan names unknown parts")
+        if any(len(set(parts)) < len(parts) for parts in (plan.trains, plan.sends, plan.receives, plan.keeps)):
+            raise BractError("the plan names a part twice")
         if set(plan.sends) & set(plan.keeps):
             raise BractError("the plan asks for a part that it says stays with the client")
         if not re.fullmatch("[0-9a-zA-Z]{1,64}", plan.federation) or not 0 <= plan.round < 1 << 32:
@@ -97,7 +102,8 @@ def _parsed(value: dict[str, Any]) -> Plan:
     return Plan(
         round=int(value.pop("round")),
         federation=str(value.pop("federation")),
-        slots=None if chosen is None else tuple(int(s) for s in chosen),
+        joined=int(value.pop("joined")),
+        slots=None if chosen is None else tuple(operator.index(s) for s in chosen),
         select=None if select is None else Select(int(select.pop("count")), **select),
         prune=None if prune is None else Prune(float(prune["keep"]), float(prune["penalty"]), int(prune["least"])),
         rank=None if rank is None else float(rank),
@@ -114,7 +120,12 @@ def _check(plan: Plan, slots: int) -> None:
     ):
         raise BractError("the plan's selection asks for an unknown score, for no slot or for more than there are")
     if plan.prune is not None and not (
-        0 < plan.prune.keep <= 1 and 0 <= plan.prune.penalty < math.inf and plan.prune.least >= 1 and plan.slots
+        0 < plan.prune.keep <= 1
+        and 0 <= plan.prune.penalty < math.inf
+        and plan.prune.least >= 1
+        and plan.slots
+        and plan.select is None
+        and (not plan.trains or {"A", "B"} <= set(plan.trains))
     ):
         raise BractError("the plan's pruning is out of bounds")
     if plan.changes and not set(plan.sends) <= set(plan.trains):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bract.errors import one_line
+from bract.files import home
 from bract.runfolder import read_rows
 
 MARK = "[bract] "
@@ -77,8 +78,13 @@ def show_result(folder: Path | None) -> None:
     print(f"strategy  {totals['strategy']}")
     print(f"report    {folder / 'report.html'}")
     print(f"adapter   {totals['adapter']}")
+    if totals.get("personal"):
+        print(f"personal  {home() / totals['personal']} (each client's own model, on its own machine)")
     print(f"results   {folder}")
-    print(f"accuracy {_figure(totals['accuracy'])} after {totals['rounds']} rounds")
+    between = ""
+    if totals.get("accuracy_mean") is not None:
+        between = f"; clients' mean {totals['accuracy_mean']:.4f}, worst tenth {totals['accuracy_worst']:.4f}"
+    print(f"accuracy {_figure(totals['accuracy'])} after {totals['rounds']} rounds{between}")
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -174,6 +174,25 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class PrivacySettings:
+    """What is guaranteed to the clients' examples."""
+
+    unit: str = setting("none", "what is protected: nothing, or each example", choices=("none", "example"))
+    epsilon: float = setting(8.0, "the target over the whole run", low=0.01, high=1000)
+    delta: float = setting(1e-5, "well below one in the number of a client's examples", low=1e-12, high=0.01)
+    clip: float = setting(1.0, "the longest that an example's gradient may be", low=1e-6, high=1e6)
+    clip_groups: str = setting(
+        "all",
+        "all: one clip over everything that trains; head: the factors and the head each for themselves",
+        choices=("all", "head"),
+    )
+    accountant: str = setting("prv", "how epsilon is counted; prv is tight", choices=("prv", "rdp"))
+    joins: int = setting(0, "rounds that a client may join, for which its noise is set; 0: all", low=0)
+    share_metrics: bool = setting(False, "send exact example counts and training losses, which nothing protects")
+    test_seed: str = setting("", "for tests alone: noise that anyone can predict, which protects nothing")
+
+
+@dataclass(frozen=True)
 class WireSettings:
     """How payloads are written."""
 
@@ -202,6 +221,7 @@ class Settings:
     lora: LoraSettings = field(default_factory=LoraSettings)
     data: DataSettings = field(default_factory=DataSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     wire: WireSettings = field(default_factory=WireSettings)
     run: RunSettings = field(default_factory=RunSettings)
 
@@ -257,6 +277,8 @@ def _checked(key: str, value: Any, declared_field: Any) -> tuple[str, Value]:
     kind = type(default)
     if kind is float and type(value) is int:
         value = float(value)
+    if kind is str and type(value) in (int, float) and bounds["pattern"]:
+        value = str(value)  # federation.ranks = 4 means what "4" does
     if type(value) is not kind:
         name = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
         return f"{key} = {value!r}: should be {name}, such as {json.dumps(default)}", default
@@ -309,6 +331,16 @@ def toml(value: Value) -> str:
 def steps_of(train: TrainSettings, examples: int) -> int:
     """Steps in a round for a client with this many examples."""
     return train.steps or train.epochs * -(-examples // train.batch)
+
+
+def probe_steps(train: TrainSettings, examples: int) -> int:
+    """Steps of a probe: one epoch.
+
+    Where `train.steps` rules instead of epochs, at most a fifth of them: LoRA-A2 probes for one epoch
+    and trains for five.
+    """
+    epoch = -(-examples // train.batch)
+    return min(epoch, -(-train.steps // 5)) if train.steps else epoch
 
 
 def _hyphens(name: str) -> str:

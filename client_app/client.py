@@ -21,10 +21,10 @@ from bract.layout import PARTS, Layout, Parts
 from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan, Prune
-from bract.settings import Settings, read
+from bract.settings import Settings, probe_steps, read
 from client_app import prune, select, worker
 from client_app.state import ClientState, Kept
-from client_app.train import Penalty, Trained, probe_steps, train
+from client_app.train import Penalty, Trained, train
 
 Slots = NDArray[np.int64]
 
@@ -94,10 +94,11 @@ class Client:
         """Lay in, train, keep what stays, reply with what travels."""
         plan = Plan.from_record(content[PLAN], self.layout.slots)
         self._same_rank(plan)
+        if not plan.trains:
+            raise BractError("the plan trains nothing")
         if not len(self.shard.train):
             return _abstain("it has no examples to train on")
-        state = ClientState(plan.federation, self.partition)
-        net, slots = self._laid_in(plan, content, state.load(self.layout, plan.round))
+        net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
         before: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
         if plan.select is not None:
             slots = self._selected(net, plan, before, slots)
@@ -110,6 +111,7 @@ class Client:
             slots = self._pruned(plan.prune, slots, before, after)
         if plan.keeps or plan.prune is not None:
             rank = None if plan.prune is None or slots is None else len(slots) // len(self.layout.modules)
+            state = ClientState(plan.federation, self.partition)
             state.save(self.layout, plan.round, Kept({part: after[part] for part in plan.keeps}, rank))
         sent: Parts = {
             part: self.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
@@ -175,14 +177,13 @@ class Client:
     def evaluate(self, content: RecordDict) -> RecordDict:
         """Measure the model that the plan describes on this client's held-out part."""
         plan = Plan.from_record(content[PLAN], self.layout.slots)
-        if not len(self.shard.holdout):
-            return _abstain("it holds no examples out")
         self._same_rank(plan)
-        kept = ClientState(plan.federation, self.partition).load(self.layout, plan.round + 1)
-        net, _ = self._laid_in(plan, content, kept)
-        measured = measure(net, self.shard.holdout)
+        net, _ = self._laid_in(plan, content, self._kept(plan, plan.round + 1))
+        measured = measure(net, self.shard.holdout) if len(self.shard.holdout) else None
         if plan.keeps and plan.round == self.settings.rounds:
-            self._export(net, plan, measured.correct / measured.examples)
+            self._export(net, plan, measured.correct / measured.examples if measured else None)
+        if measured is None:
+            return _abstain("it holds no examples out")
         return RecordDict(
             {
                 REPORT: ConfigRecord({"status": "done"}),
@@ -195,14 +196,28 @@ class Client:
             }
         )  # fmt: skip
 
-    def _export(self, net: model.Classifier, plan: Plan, accuracy: float) -> None:
+    def _kept(self, plan: Plan, before: int) -> Kept:
+        """The client's own state before a round; that which the server has had a reply of must be there."""
+        state = ClientState(plan.federation, self.partition)
+        kept = state.load(self.layout, before)
+        if (plan.keeps or plan.prune is not None) and kept.round < plan.joined:
+            what = f"its own {' and '.join(plan.keeps)}" if plan.keeps else "its rank"
+            raise BractError(
+                f"client {self.partition}: {what} of round {plan.joined} should be under {state.folder} and is not; "
+                "restore it, or start a new run"
+            )
+        return kept
+
+    def _export(self, net: model.Classifier, plan: Plan, accuracy: float | None) -> None:
         """Write the client's own model to its own disk, readable by its owner alone."""
         names = worker.dataset(self.settings.data, self.settings.seed)[1].names
         folder = home() / "personal" / plan.federation / str(self.partition)
         folder.mkdir(parents=True, exist_ok=True)
         folder.parent.chmod(0o700)
         parts: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
-        export = Export(self.settings, self.layout, tuple(names), self.shape.pooling, self.clients, personal=True)
+        export = Export(
+            self.settings, self.layout, tuple(names), self.shape.pooling, self.clients, plan.keeps, personal=True
+        )
         export.write(folder, parts, accuracy)
 
     def _laid_in(self, plan: Plan, content: RecordDict, kept: Kept) -> tuple[model.Classifier, Slots | None]:
@@ -215,6 +230,9 @@ class Client:
         slots = None if plan.slots is None else np.array(plan.slots, dtype=np.int64)
         if not np.array_equal(received.slots if received.slots is not None else [-1], [-1] if slots is None else slots):
             raise BractError("the slots that came down are not those of the plan")
+        first = None if slots is None else self.layout.first(len(slots) // len(self.layout.modules))
+        if plan.prune is not None and not np.array_equal(slots, first):  # type: ignore[arg-type]  # it names its slots
+            raise BractError("the plan prunes slots that are not the first ranks of every module")
         if plan.prune is not None and kept.rank is not None:
             carried = self.layout.first(kept.rank)
             slots = carried if slots is None else np.intersect1d(slots, carried)
@@ -250,7 +268,7 @@ def _rank(value: Any) -> float | None:
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 4096:
-        raise BractError(f"rank={value!r} in the node's configuration should be a number above 0, such as rank=4")
+        raise BractError(f"rank={value!r} in the node's configuration should be a number above 0 up to 4096: rank=4")
     return float(value)
 
 

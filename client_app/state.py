@@ -19,6 +19,7 @@ class Kept:
 
     parts: Parts = field(default_factory=dict)
     rank: int | None = None
+    round: int = 0  # after which it was kept
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,22 @@ class ClientState:
 
     def load(self, layout: Layout, before: int) -> Kept:
         """What was kept after the newest round before this one; nothing at first."""
-        path = next((p for n, p in reversed(self._files()) if n < before), None)
-        if path is None:
+        found = next(((n, p) for n, p in reversed(self._files()) if n < before), None)
+        if found is None:
             return Kept()
+        number, path = found
         try:
             with safe_open(path, framework="numpy") as file:
                 meta = file.metadata() or {}
-                if meta.get("version") != VERSION or meta.get("layout") != layout.fingerprint.hex():
+                if meta.get("version") != VERSION:
+                    raise BractError(f"local state {path} has version {meta.get('version')}, this is {VERSION}")
+                if meta.get("layout") != layout.fingerprint.hex():
                     raise BractError(
                         f"local state {path} belongs to layout {meta.get('layout')}, this run has "
                         f"{layout.fingerprint.hex()}"
                     )
                 parts: Parts = {part: file.get_tensor(part) for part in PARTS if part in file.keys()}  # noqa: SIM118
-                return Kept(parts, int(meta["rank"]) if "rank" in meta else None)
+                return Kept(parts, int(meta["rank"]) if "rank" in meta else None, number)
         except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"local state {path} is damaged: {error}") from error
 

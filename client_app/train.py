@@ -11,8 +11,11 @@ from torch.nn import functional
 
 from bract.examples import Examples
 from bract.layout import FACTORS, Layout, Part, Parts
+from bract.mechanism import Mechanism
 from bract.model import Classifier, batch_of
 from bract.settings import TrainSettings, steps_of
+from client_app.noise import SecureNoise
+from client_app.private import PrivateGradients
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Trained:
     loss: float
     seconds: float
     gradients: Parts = field(default_factory=dict)
+    head_share: float = 0.0  # of the squared length of clipped gradients
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,6 @@ class Penalty:
 
     strength: float
     slots: NDArray[np.int64]
-
-
-def probe_steps(settings: TrainSettings, examples: int) -> int:
-    """Steps of a probe: one epoch.
-
-    Where `train.steps` rules instead of epochs, at most a fifth of them: LoRA-A2 probes for one epoch
-    and trains for five.
-    """
-    epoch = -(-examples // settings.batch)
-    return min(epoch, -(-settings.steps // 5)) if settings.steps else epoch
 
 
 def batches(examples: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -54,6 +48,42 @@ def batches(examples: int, batch: int, steps: int, rng: np.random.Generator) -> 
             left -= 1
             if not left:
                 return
+
+
+@dataclass(frozen=True)
+class Private:
+    """How the gradients of a private training are made."""
+
+    mechanism: Mechanism
+    noise: SecureNoise
+    groups: str = "all"
+
+
+class PlainGradients:
+    """Fills `.grad` with the mean gradient of a batch, and protects nothing."""
+
+    def __init__(self, model: Classifier, batch: int, rng: np.random.Generator, *, pad: int) -> None:
+        self._model, self._batch, self._rng, self._pad = model, batch, rng, pad
+        self.head_share = 0.0
+
+    def __enter__(self) -> "PlainGradients":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
+        """Shuffled passes."""
+        return batches(examples, self._batch, steps, self._rng)
+
+    def fill(self, examples: Examples, rows: NDArray[np.int64]) -> float:
+        """The gradients of one step; returns the batch's summed loss."""
+        ids, mask = batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
+        labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
+        losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        losses.mean().backward()
+        return float(losses.detach().sum())
 
 
 def train(
@@ -69,50 +99,57 @@ def train(
     steps: int | None = None,
     penalty: Penalty | None = None,
     gradients: bool = False,
+    private: Private | None = None,
 ) -> Trained:
     """Train the named parts of the model in place, and nothing else.
 
     Where slots are named, the other slots' values are put back after every step, so that an
     optimiser's moments and weight decay move nothing outside them. `steps` None: as the settings say.
+    With `private`, every step's gradients are its noisy sums, and all else is computed from those.
     """
     start = time.perf_counter()
     model.requires_grad_(False)
+    optimizer = _optimizer(model, settings, parts)
+    outside = [] if slots is None else _outside(model, layout, parts, slots)
+    keep = [(parameter, where, parameter.data[where].clone()) for parameter, where in outside]
+    sums = {part: [torch.zeros_like(p) for p in model.parameters_of(part)] for part in parts if gradients}
+    tails = [] if penalty is None else [_rows(model, layout, part, penalty.slots) for part in FACTORS]
+    steps = steps_of(settings, len(examples)) if steps is None else steps
+    source: PlainGradients | PrivateGradients = PlainGradients(model, settings.batch, rng, pad=pad)
+    if private is not None:
+        source = PrivateGradients(
+            model, parts, private.mechanism, private.noise, pad=pad, groups=private.groups, outside=outside
+        )
+    total, seen = 0.0, 0
+    with source:
+        for rows in source.draws(len(examples), steps):
+            total += source.fill(examples, rows)
+            if penalty is not None:  # of the parameters alone: the same whatever the examples are
+                (penalty.strength * _norm(tails[0]) * _norm(tails[1])).backward()
+            for part, held in sums.items():
+                for parameter, found in zip(model.parameters_of(part), held, strict=True):
+                    found += parameter.grad  # type: ignore[arg-type]  # it has just been filled
+            optimizer.step()
+            for parameter, where, value in keep:
+                parameter.data[where] = value
+            seen += len(rows)
+    model.requires_grad_(False)
+    means: Parts = {part: model.flat(part, [g / max(steps, 1) for g in held]) for part, held in sums.items()}
+    seconds = time.perf_counter() - start
+    return Trained(len(examples), steps, total / max(seen, 1), seconds, means, source.head_share)
+
+
+def _optimizer(model: Classifier, settings: TrainSettings, parts: tuple[Part, ...]) -> torch.optim.Optimizer:
+    """A fresh optimiser over the named parts, B at its own rate; they are set to train."""
     groups = []
     for part in parts:
         parameters = model.parameters_of(part)
         for parameter in parameters:
             parameter.requires_grad_(True)
-        rate = settings.lr * (settings.lr_ratio if part == "B" else 1.0)
-        groups.append({"params": parameters, "lr": rate})
+        groups.append({"params": parameters, "lr": settings.lr * (settings.lr_ratio if part == "B" else 1.0)})
     if settings.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(groups)
-    else:
-        optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    keep = _outside(model, layout, parts, slots)
-    sums = {part: [torch.zeros_like(p) for p in model.parameters_of(part)] for part in parts if gradients}
-    tails = [] if penalty is None else [_rows(model, layout, part, penalty.slots) for part in FACTORS]
-    steps = steps_of(settings, len(examples)) if steps is None else steps
-    total, seen = 0.0, 0
-    for rows in batches(len(examples), settings.batch, steps, rng):
-        ids, mask = batch_of([examples.tokens[i] for i in rows], pad, model.device)
-        labels = torch.from_numpy(examples.labels[rows]).to(model.device)
-        losses = functional.cross_entropy(model(ids, mask), labels, reduction="none")
-        loss = losses.mean()
-        if penalty is not None:
-            loss = loss + penalty.strength * _norm(tails[0]) * _norm(tails[1])
-        optimizer.zero_grad()
-        loss.backward()
-        for part, held in sums.items():
-            for parameter, found in zip(model.parameters_of(part), held, strict=True):
-                found += parameter.grad  # type: ignore[arg-type]  # backward has just filled it
-        optimizer.step()
-        for parameter, where, value in keep:
-            parameter.data[where] = value
-        total += float(losses.detach().sum())
-        seen += len(rows)
-    model.requires_grad_(False)
-    means: Parts = {part: model.flat(part, [g / max(steps, 1) for g in held]) for part, held in sums.items()}
-    return Trained(len(examples), steps, total / max(seen, 1), time.perf_counter() - start, means)
+        return torch.optim.SGD(groups)
+    return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
 def _rows(
@@ -135,15 +172,8 @@ def _norm(rows: list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...]]
 
 
 def _outside(
-    model: Classifier, layout: Layout, parts: tuple[Part, ...], slots: NDArray[np.int64] | None
-) -> list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...], torch.Tensor]]:
-    """What must stay as it is: parameter, where in it, and the values to put back."""
-    if slots is None:
-        return []
+    model: Classifier, layout: Layout, parts: tuple[Part, ...], slots: NDArray[np.int64]
+) -> list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...]]]:
+    """What must stay as it is: each factor's parameter, and where in it the slots lie that are not named."""
     others = np.setdiff1d(np.arange(layout.slots), slots)
-    return [
-        (parameter, where, parameter.data[where].clone())
-        for part in parts
-        if part != "head"
-        for parameter, where in _rows(model, layout, part, others)
-    ]
+    return [found for part in parts if part != "head" for found in _rows(model, layout, part, others)]

@@ -13,7 +13,7 @@ from bract.errors import BractError
 from bract.files import replacing
 from bract.layout import PARTS, Layout, Parts
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

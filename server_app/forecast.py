@@ -12,10 +12,11 @@ from bract.codec import Codec, encoded_size
 from bract.conflicts import BY_RANK
 from bract.errors import BractError
 from bract.layout import Layout, Part
+from bract.messages import NPY_HEADER
 from bract.model import build, shape
 from bract.partition import Partition
 from bract.payload import HEADER
-from bract.settings import Settings, flatten, read, steps_of
+from bract.settings import Settings, flatten, probe_steps, read, steps_of
 from server_app.rounds import head_mode
 from strategies import Federation, Member, create
 from strategies.ranks import assign
@@ -60,6 +61,7 @@ def forecast(settings: Settings, clients: int) -> list[str]:
     turns = sum(len(members) for members in sampled)
     examples = sorted(len(shard.train) for shard in shards)
     steps = [steps_of(settings.train, count) if count else 0 for count in examples]
+    probes = [probe_steps(settings.train, count) if count else 0 for count in examples]
     plan = strategy.plan(1, everyone[0])
     about = "about " if plan.select else "at most " if plan.prune else ""
     empty = sum(count == 0 for count in examples)
@@ -72,7 +74,8 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
         f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
-        f"of {settings.train.batch} in a turn",
+        f"of {settings.train.batch} in a turn"
+        + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select else ""),
         f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
         f"{up:,} in all; down {down:,} for training",
     ]
@@ -97,7 +100,7 @@ def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...], slots: N
     rows = {
         part: layout.widths(part) if slots is None or part == "head" else layout.widths(part)[slots] for part in parts
     }
-    return HEADER.size + bitmap + sum(encoded_size(codec, widths) for widths in rows.values())
+    return NPY_HEADER + HEADER.size + bitmap + sum(encoded_size(codec, widths) for widths in rows.values())
 
 
 def _middling(layout: Layout, parts: tuple[Part, ...], count: int) -> NDArray[np.int64]:

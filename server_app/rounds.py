@@ -61,9 +61,11 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     while state.round < settings.rounds:
         state = rounds.play(state)
     accuracy = folder.rounds()[-1]["accuracy"]
-    export = Export(settings, joined.layout, joined.labels, joined.card["pooling"], len(joined.members))
+    keeps = strategy.plan(1, joined.members[0]).keeps
+    export = Export(settings, joined.layout, joined.labels, joined.card["pooling"], len(joined.members), keeps)
     export.write(folder.adapter, state.parts, accuracy)
-    folder.write_summary(summary(folder, settings))
+    personal = f"personal/{state.federation}" if keeps else None
+    folder.write_summary({**summary(folder, settings), "personal": personal})
     report.report(folder.path)
 
 
@@ -116,8 +118,10 @@ class Rounds:
         return exchange(self.grid, messages, self.settings.federation.deadline)
 
     def _in_turn(self, messages: Iterable[Message]) -> Iterable[Message]:
+        """One after the other, all within one deadline."""
+        end = time.monotonic() + self.settings.federation.deadline
         for message in messages:
-            yield from self._exchange([message])
+            yield from exchange(self.grid, [message], max(0.0, end - time.monotonic()))
 
     def _measure(self, state: Checkpoint) -> MetricRecord | None:
         configured = self.strategy.configure_evaluate(state.round, to_arrays(state.parts), ConfigRecord(), self.grid)
@@ -178,7 +182,7 @@ def head_mode(settings: Settings, head_init: str) -> Head:
     is; a random one is not, and frozen it would hold every method back, so it is trained and shared.
     """
     if settings.lora.head == "auto" and settings.strategy.name == "fedsa":
-        return "local"
+        return "local" if settings.strategy.local_b == "own" else "shared"
     if settings.lora.head == "auto":
         return "frozen" if head_init == "labels" else "shared"
     chosen: Head = settings.lora.head  # type: ignore[assignment]

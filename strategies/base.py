@@ -15,7 +15,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from bract import messages
@@ -26,7 +26,7 @@ from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
 from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts
 from strategies.measuring import MAX_EXAMPLES, measured
-from strategies.merge import Merger, WeightedMean
+from strategies.merge import LIMIT, Merger, WeightedMean
 from strategies.norms import product_norm
 from strategies.pictures import Pictures
 
@@ -51,6 +51,7 @@ class FederatedLora(Strategy):
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
         self._whom: dict[str, int] = {}
+        self._joined: dict[int, int] = {}  # by client: the last round of which its reply was merged
         self._measuring: list[tuple[Message, Member]] = []
         self._packed: dict[tuple[tuple[Part, ...], tuple[int, ...] | None], ArrayRecord] = {}
         # Called with (client's partition, answered so far, sampled) as replies are taken in.
@@ -66,10 +67,11 @@ class FederatedLora(Strategy):
 
     def memory(self) -> dict[str, Any]:
         """What the strategy must not forget between rounds, beside the factors, as plain values for JSON."""
-        return {}
+        return {"joined": {str(partition): round_ for partition, round_ in sorted(self._joined.items())}}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` gave when the run was stopped."""
+        self._joined = {int(partition): int(round_) for partition, round_ in memory.get("joined", {}).items()}
 
     def factors(self, server_round: int, member: Member, *parts: Part) -> Plan:
         """A plan that trains these factors and shares them, with the head as the run has it."""
@@ -84,6 +86,7 @@ class FederatedLora(Strategy):
             receives=(*parts, *shared),
             keeps=local,
             rank=member.own,
+            joined=self._joined.get(member.partition, 0),
         )
 
     def in_turn(self, server_round: int, member: Member) -> Plan:
@@ -95,6 +98,12 @@ class FederatedLora(Strategy):
         both: tuple[Part, ...] = ("B",) if server_round <= 1 else ("A", "B")
         return replace(plan, receives=(*both, *(part for part in plan.receives if part == "head")))
 
+    def start(self, *args: Any, **options: Any) -> Result:
+        """Flower's own rounds."""
+        if self.one_by_one:
+            raise BractError("clients that train one after the other need Bract's own rounds, not Flower's start")
+        return super().start(*args, **options)
+
     # -- Training ---------------------------------------------------------------------------
 
     def configure_train(
@@ -103,7 +112,7 @@ class FederatedLora(Strategy):
         """One message for each sampled member. `config` is not used: plans say it all.
 
         Where clients train one by one, each message is made when it is asked for, which must be after the
-        last one's reply was taken in: Bract's rounds do that, Flower's `start` does not.
+        last one's reply was taken in.
         """
         self._arrays, self._packed, self._sent, self._whom = to_parts(arrays), {}, {}, {}
         self._pictures = Pictures(self.federation.layout, self._arrays, self.federation.seed)
@@ -157,6 +166,7 @@ class FederatedLora(Strategy):
         self.rows = [rows[partition] for partition in sorted(rows)]
         self.picture = self._pictures.row(server_round)
         self._require_quorum(server_round)
+        self._joined |= {row.partition: server_round for row in self.rows if row.status == "merged"}
         if merge is None or not any(row.status == "merged" for row in self.rows):
             return None, self._metrics()
         self._arrays = {**self._arrays, **merge.result(self._arrays)}
@@ -188,6 +198,8 @@ class FederatedLora(Strategy):
             return
         data = messages.get_payload(reply.content)
         payload = unpack(self.federation.layout, data, round=plan.round, parts=plan.sends)
+        if any(len(values) and float(np.abs(values).max()) >= LIMIT for values in payload.parts.values()):
+            raise BractError("a value is out of all bounds")
         if not self.slots_fit(plan, payload):
             raise BractError("the payload's slots are not those of the plan")
         row.examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
@@ -221,7 +233,8 @@ class FederatedLora(Strategy):
     def weigh(self, row: ClientRow, payload: Payload) -> float:
         """The client's weight in the mean.
 
-        `norm` is ‖B·A‖ of what the client sent, with the server's own factor where it sent one alone.
+        `norm` is ‖B·A‖ of what the client sent, with the server's own factor where it sent one alone. So a
+        client that sends larger values weighs more, and nothing stops one that exaggerates.
         """
         own = self.federation.strategy.weights
         kind = self.weights if own == "auto" else own

@@ -10,7 +10,8 @@ matrices the vector lambda_d is shared and lambda_b stays. (That this is how the
 the authors' code, which freezes lambda_d where it freezes A.)
 
 Guaranteed: no value of B or of a local head is in any message. They are on the client's disk, before its
-reply leaves; a client that was not sampled keeps its old ones, and measuring uses each client's own.
+reply leaves; a client that was not sampled keeps its old ones, and measuring uses each client's own. One that has lost
+them says so and fails, and does not begin again in silence.
 Not guaranteed: that they tell nothing: the A that is sent was trained with them. There is no single
 global model: what the server exports has B = 0, and accuracy is that of the clients' own models.
 

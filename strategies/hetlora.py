@@ -4,17 +4,23 @@ Cho et al., "Heterogeneous LoRA for Federated Fine-tuning of On-Device Foundatio
 2024, https://arxiv.org/abs/2401.06432
 
     down      client k gets the first r_k ranks of A and B
-    train     minimise F_k + lambda ‖B_k[:, c:]‖ ‖A_k[c:, :]‖,  c = floor(gamma r_k)
-    prune     if ‖B_k[:, c:]‖ ‖A_k[c:, :]‖ is smaller than it was when it came down:  r_k <- max(r_min, c)
+    train     minimise F_k + lambda ‖B_k[:, c:]‖ ‖A_k[c:, :]‖,  c = max(floor(gamma r_k), r_min)
+    prune     if ‖B_k[:, c:]‖ ‖A_k[c:, :]‖ is smaller than it was when it came down:  r_k <- c
     merge     A <- sum_k w_k pad(A_k),  B <- sum_k w_k pad(B_k),  w_k = ‖B_k A_k‖_F / sum_j ‖B_j A_j‖_F
 
-Guaranteed: no client ever receives, trains or sends more ranks than it carries; its rank only shrinks, and is
-kept on its own disk, before its reply leaves. The scale alpha / lora.rank is one number for all, whatever their rank.
+Guaranteed: no client trains or sends more ranks than it carries; its rank only shrinks, and is kept on its own
+disk, before its reply leaves. It is sent the ranks that the server last heard of, which are more than it
+carries only where the reply that told of a pruning was lost. The scale alpha / lora.rank is one number for all
+clients, whatever their rank.
 Padding counts as zero in the mean, so ranks that few clients carry are held down by those who do not: that is
-the rule. Not guaranteed: exactness. A and B are averaged apart, as in FedIT, and example counts play no part
-in the weights (`strategy.weights = examples`). With all products zero (nobody learned anything) all weigh the same.
+the rule. With all products zero (nobody learned anything) all weigh the same.
 
-Left open by what is known of the paper, chosen here: norms are over all modules together, of the tail as of
+Not guaranteed: exactness. A and B are averaged apart, as in FedIT, and example counts play no part in the weights
+(`strategy.weights = examples` changes that). Nor is there a bound on one client's weight: who sends large values
+weighs much, so all clients must be trusted to follow the rule.
+
+Left open by what is known of the paper, chosen here: the tail that is penalised and compared begins no lower than
+r_min, so that exactly what would go is judged; norms are over all modules together, of the tail as of
 the weights; the penalty's lambda is `strategy.penalty` = 0.01 (a re-implementation's value); the tail's size is
 compared with that of what came down to this client, so in round 1, with B = 0, nothing can be pruned.
 
@@ -56,7 +62,8 @@ class HetLoRA(FederatedLora):
     def slots_fit(self, plan: Plan, payload: Payload) -> bool:
         """The first ranks of every module, as many as came down or fewer."""
         layout, got = self.federation.layout, payload.slots
-        if got is None or not len(got) or plan.slots is None or len(got) > len(plan.slots):
+        least = self.federation.strategy.min_rank * len(layout.modules)
+        if got is None or plan.slots is None or not min(least, len(plan.slots)) <= len(got) <= len(plan.slots):
             return False
         return np.array_equal(got, layout.first(len(got) // len(layout.modules)))
 
@@ -70,8 +77,9 @@ class HetLoRA(FederatedLora):
 
     def memory(self) -> dict[str, Any]:
         """The ranks that are left, by client."""
-        return {"ranks": {str(partition): rank for partition, rank in sorted(self._ranks.items())}}
+        return super().memory() | {"ranks": {str(partition): rank for partition, rank in sorted(self._ranks.items())}}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up the ranks again."""
+        super().recall(memory)
         self._ranks = {int(partition): int(rank) for partition, rank in memory.get("ranks", {}).items()}

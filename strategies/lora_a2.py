@@ -40,13 +40,13 @@ B's rate is five times A's in the paper; that is the default of `train.lr-ratio`
 the paper's own ablation puts most of the gain down to it.
 """
 
-import math
 from dataclasses import replace
 
 from bract.plan import Plan, Select
 from strategies.base import FederatedLora
 from strategies.federation import Member
 from strategies.merge import Merger, WeightedChange
+from strategies.ranks import budget
 
 
 class LoRAA2(FederatedLora):
@@ -55,8 +55,7 @@ class LoRAA2(FederatedLora):
     def plan(self, server_round: int, member: Member) -> Plan:
         """Select, train and send the budget's slots of the round's factor."""
         layout = self.federation.layout
-        # A node's 1/3 of a rank in each of 12 modules is four slots, though the float is a little less.
-        count = min(layout.slots, math.floor(member.rank * len(layout.modules) + 1e-9))
+        count = budget(min(member.rank, layout.rank), len(layout.modules))
         score = self.federation.strategy.score
         return replace(
             self.in_turn(server_round, member),

@@ -23,6 +23,11 @@ def population(name: str, clients: int, seed: int) -> list[int]:
     return [chosen[i] for i in order]
 
 
+def budget(rank: float, modules: int) -> int:
+    """Slots that so many ranks a module are. A third of a rank in twelve modules is four, though the float is less."""
+    return math.floor(rank * modules + 1e-9)
+
+
 def assign(members: Iterable[Member], settings: Settings, modules: int, clients: int) -> tuple[Member, ...]:
     """The members with their ranks; one that cannot be is refused by name."""
     name, full = settings.strategy.name, settings.lora.rank
@@ -54,7 +59,7 @@ def _ranked(member: Member, given: float, settings: Settings, modules: int) -> M
         raise BractError(f"{who}, the adapter has lora.rank = {full}; raise lora.rank or lower the client's rank")
     if name != "lora-a2" and rank != int(rank):
         raise BractError(f"{who} should be a whole number for {name}")
-    if name == "lora-a2" and math.floor(rank * modules) < 1:
+    if name == "lora-a2" and budget(rank, modules) < 1:
         if settings.federation.ranks == "auto" and member.own is None:
             return replace(member, rank=1 / modules)
         raise BractError(f"{who} in each of {modules} modules is a budget of less than one slot")

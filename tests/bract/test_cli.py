@@ -59,18 +59,24 @@ def test_plan_prints_what_the_arithmetic_says(capfd, model_folder, data_file):
     out = capfd.readouterr().out
     # 4 modules of 32 x 32 at rank 2: 256 values in A and 256 in B.
     assert "4 modules x rank 2 = 8 slots; A 256, B 256" in out
-    assert f"up {512 * 4 + 20:,} bytes a turn (512 values, float32), {6 * (512 * 4 + 20):,} in all" in out
+    each = 512 * 4 + 20 + 128  # the payload's header, and NumPy's
+    assert f"up {each:,} bytes a turn (512 values, float32), {6 * each:,} in all" in out
     assert "2 rounds, 6 turns" in out
 
 
-def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, play):
+@pytest.mark.parametrize("name", ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"])
+def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, play, name):
     values = (
         f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 train.batch=4 rounds=2 data.max-length=32"
+        f" strategy.name={name}"
     )
     assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values]) == 0
-    folder, _ = play()
-    sent = sum(row["upload_values"] for row in folder.rounds())
-    assert f"({sent // 6:,} values" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    folder, _ = play({"strategy.name": name})
+    rows = folder.rounds()
+    values_up, up, down = (sum(row[k] for row in rows) for k in ("upload_values", "upload_bytes", "download_bytes"))
+    assert f"({values_up // 6:,} values" in out
+    assert f"{up:,} in all; down {down:,} for training" in out
 
 
 def test_the_demo_has_a_node_for_every_branch():

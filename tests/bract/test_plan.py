@@ -6,12 +6,16 @@ from bract.errors import BractError
 from bract.plan import Plan, Prune, Select
 
 GOOD = Plan(3, "abc", ("B",), ("B",), ("B",), ("head",), (0, 2))
-FULL = Plan(4, "x", ("A",), ("A",), ("A", "B"), (), (0, 1), Select(2, "magnitude"), Prune(0.9, 0.1, 2), True, 1.5)
+FULL = Plan(4, "x", ("A",), ("A",), ("A", "B"), (), (0, 1), Select(2, "magnitude"), None, True, 1.5, 3)
+PRUNING = Plan(4, "x", ("A", "B"), ("A", "B"), ("A", "B"), (), (0, 1), None, Prune(0.9, 0.1, 2))
+
+BOTH = {"trains": ["A", "B"]}
 
 
 def test_a_plan_survives_the_wire():
     assert Plan.from_record(GOOD.to_record(), slots=3) == GOOD
     assert Plan.from_record(FULL.to_record(), slots=3) == FULL
+    assert Plan.from_record(PRUNING.to_record(), slots=3) == PRUNING
 
 
 @pytest.mark.parametrize(
@@ -38,10 +42,15 @@ def test_a_plan_survives_the_wire():
         ({"select": {"count": 1, "score": "product"}, "trains": ["A", "B"]}, "selection asks"),
         ({"select": {"count": 1, "score": "product", "more": 1}}, "no plan"),
         ({"select": 5}, "no plan"),
-        ({"prune": {"keep": 0.0, "penalty": 0.1, "least": 1}}, "pruning is out of bounds"),
-        ({"prune": {"keep": 0.9, "penalty": float("nan"), "least": 1}}, "pruning is out of bounds"),
-        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 0}}, "pruning is out of bounds"),
-        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 1}, "slots": None}, "pruning is out of bounds"),
+        ({"round": float("inf")}, "no plan"),
+        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": float("inf")}}, "no plan"),
+        ({"slots": [0.9, 1.2]}, "no plan"),
+        ({"trains": ["B", "B"]}, "a part twice"),
+        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 1}}, "pruning is out of bounds"),  # it trains B alone
+        ({"prune": {"keep": 0.0, "penalty": 0.1, "least": 1}, **BOTH}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9, "penalty": float("nan"), "least": 1}, **BOTH}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 0}, **BOTH}, "pruning is out of bounds"),
+        ({"prune": {"keep": 0.9, "penalty": 0.1, "least": 1}, "slots": None, **BOTH}, "pruning is out of bounds"),
         ({"prune": {"keep": 0.9}}, "no plan"),
         ({"changes": True, "trains": ["A"]}, "change of a part that it does not train"),
         ({"rank": "four"}, "no plan"),

@@ -50,6 +50,13 @@ def test_settings_survive_being_written():
             {"strategy.name": "fedsa", "strategy.local-b": "passed", "lora.head": "shared"},
             "lora.head = 'shared': should be auto where strategy.local-b = 'passed'",
         ),
+        ({"strategy.local-b": "passed"}, "strategy.local-b = 'passed': is fedsa's, and strategy.name = 'ffa'"),
+        ({"strategy.divide": "selected"}, "strategy.divide = 'selected': is lora-a2's"),
+        ({"strategy.score": "magnitude"}, "strategy.score = 'magnitude': is lora-a2's"),
+        ({"strategy.name": "hetlora", "strategy.min-rank": 64}, "min-rank = 64: should be at most lora.rank = 8"),
+        ({"strategy.name": "fedsa", "data.test": "/x.csv"}, "data.test: the server has no whole model .* as B stays"),
+        ({"lora.head": "local", "data.test": "/x.csv"}, "data.test: .* as the head stays with the clients"),
+        ({"strategy.name": "fedsa", "strategy.local-b": "passed", "lora.head": "local"}, "lora.head = 'local': should"),
         ({"federation.ranks": "4"}, "federation.ranks = '4': ffa gives all clients lora.rank; lora-a2, hetlora"),
         ({"federation.ranks": "few"}, "federation.ranks.*a number such as 4, or uniform"),
         ({"strategy.name": "hetlora", "federation.ranks": "uniform"}, "'uniform': needs lora.rank of at least 32"),
@@ -62,6 +69,15 @@ def test_a_bad_setting_is_named_with_what_would_be_right(values, words):
     with pytest.raises(BractError, match=words) as caught:
         read(values)
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_is_text_where_text_may_be_a_number():
+    assert read({"strategy.name": "hetlora", "federation.ranks": 4}).federation.ranks == "4"
+    assert read({"strategy.name": "lora-a2", "federation.ranks": 0.5}).federation.ranks == "0.5"
+    with pytest.raises(BractError, match="data.partition = '3': should be iid"):
+        read({"data.partition": 3})
+    with pytest.raises(BractError, match="model.name = 3: should be text"):
+        read({"model.name": 3})
 
 
 def test_all_faults_are_reported_at_once():

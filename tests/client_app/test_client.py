@@ -14,7 +14,7 @@ from bract.settings import read
 from client_app.client import Client
 from client_app.select import best, scores
 from client_app.state import ClientState, Kept
-from client_app.train import probe_steps, train
+from client_app.train import train
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_probe_leaves_no_trace(client):
 
 
 def test_a_probe_is_one_epoch_or_a_fifth_of_the_steps():
-    from bract.settings import TrainSettings
+    from bract.settings import TrainSettings, probe_steps
 
     assert probe_steps(TrainSettings(batch=8, steps=0, epochs=5), 100) == 13
     assert probe_steps(TrainSettings(batch=8, steps=20), 100) == 4
@@ -148,6 +148,16 @@ def test_a_client_prunes_its_tail_and_remembers(client):
     assert (
         net_of(me).get("B") == layout.whole("B", layout.cut("B", parts["B"], layout.first(1)), layout.first(1))
     ).all()
+
+
+@pytest.mark.parametrize("change", [{"trains": ()}, {"slots": (0, 1, 2, 3)}])
+def test_a_plan_that_cannot_be_is_refused(client, change):
+    from dataclasses import replace
+
+    me = client()
+    plan = replace(hetlora(me.layout, 1, 4, keep=0.5, penalty=0.0), **change)
+    with pytest.raises(BractError, match="the plan trains nothing|not the first ranks of every module"):
+        me.train(content(me, plan, parts_of(me.layout)))
 
 
 def test_nothing_is_pruned_where_the_tail_grew(client):
@@ -194,7 +204,7 @@ def test_a_rank_that_changed_in_the_configuration_is_named(client):
 @pytest.mark.parametrize("rank", ["4", 0, -1, True, 10**6])
 def test_a_bad_rank_in_the_configuration_is_named(config, rank):
     context = Context(1, 2, {"partition-id": 0, "num-partitions": 3, "rank": rank}, RecordDict(), config())
-    with pytest.raises(BractError, match="in the node's configuration should be a number above 0, such as rank=4"):
+    with pytest.raises(BractError, match="in the node's configuration should be a number above 0 up to 4096"):
         Client.of(context)
 
 

@@ -59,3 +59,20 @@ def test_b_may_pass_from_client_to_client():
     assert found["A"].tolist() == (PAIR_A + 3).tolist()  # the mean of +0, +3, +6
     assert found["B"].tolist() == (PAIR_B + 3).tolist()  # the last one's
     assert found["head"].tolist() == [30, 30]
+
+
+def test_what_is_passed_on_is_bounded():
+    fedsa = create("fedsa", federation(PAIR, clients=2, strategy=StrategySettings(local_b="passed")))
+    good = {"A": PAIR_A, "B": PAIR_B}
+    from flwr.app import ConfigRecord
+
+    from strategies.federation import to_arrays, to_parts
+
+    def hostile():
+        for i, message in enumerate(fedsa.configure_train(1, to_arrays(good), ConfigRecord(), None)):
+            message.metadata.__dict__["_message_id"] = f"m{i}"
+            yield reply(message, PAIR, A=PAIR_A, B=np.full(6, 3e38 if i == 0 else 2.0))
+
+    found = to_parts(fedsa.aggregate_train(1, hostile())[0])
+    assert [row.status for row in fedsa.rows] == ["refused", "merged"]
+    assert found["B"].tolist() == [2.0] * 6

@@ -101,3 +101,9 @@ def test_other_slots_than_the_first_ranks_are_refused(slots):
     parts = {p: np.ones(PAIR.size(p, index), np.float32) for p in ("A", "B")}
     merged(strategy, [replies_to([good], [SENT[1]])[0], reply(bad, PAIR, payload=pack(PAIR, Payload(1, parts, index)))])
     assert [row.status for row in strategy.rows] == ["merged", "refused"]
+
+
+def test_no_client_is_believed_below_the_least_rank():
+    strategy = with_ranks(2, 2, min_rank=2)
+    merged(strategy, replies_to(sent(strategy, 1, PARTS), [SENT[1], SENT[0]]))
+    assert [row.status for row in strategy.rows] == ["merged", "refused"]

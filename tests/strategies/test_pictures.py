@@ -38,6 +38,23 @@ def test_similarity_and_distance_are_those_of_whole_updates(changes):
     assert row["ranks"] == [4.0] * 4
 
 
+@pytest.mark.parametrize("width", [384, 768, 1024])
+def test_a_few_large_features_do_not_spoil_the_comparison(width):
+    """As in transformers: some input features are many times larger, in every slot alike."""
+    layout = Layout(tuple(Module(f"m{i}", width, 8) for i in range(24)), 8)
+    rng = np.random.default_rng(0)
+    scale = np.ones(width)
+    scale[[3, 70, 200]] = 30.0
+    errors = []
+    for trial in range(20):
+        moves = [(rng.normal(size=(layout.slots, width)) * scale).reshape(-1).astype(np.float32) for _ in range(2)]
+        pictures = Pictures(layout, {"A": np.zeros(layout.size("A"), np.float32), "B": np.zeros(1)}, seed=trial)
+        for i, move in enumerate(moves):
+            pictures.add(i, Payload(1, {"A": move}), changes=True)
+        errors.append(pictures.row(1)["update_similarity_A"][0][1] - cosine(*moves))
+    assert np.std(errors) < 0.05
+
+
 def test_what_was_not_sent_is_no_change():
     rng = np.random.default_rng(0)
     before = parts(rng)

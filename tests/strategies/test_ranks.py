@@ -8,7 +8,7 @@ from bract.conflicts import POPULATIONS
 from bract.errors import BractError
 from bract.settings import read
 from strategies import Member
-from strategies.ranks import assign, population
+from strategies.ranks import assign, budget, population
 
 
 def ranks(values, clients=4, modules=12, own=None):
@@ -70,3 +70,9 @@ def test_a_rank_that_cannot_be_is_refused_by_name(values, own, words):
 
 def test_a_method_of_equal_clients_takes_those_that_carry_enough():
     assert ranks({"strategy.name": "fedit"}, own={0: 8.0, 1: 32.0}) == [float("inf")] * 4
+
+
+def test_a_budget_is_not_lost_to_rounding():
+    assert [budget(1 / n, n) for n in range(1, 200)] == [1] * 199
+    assert budget(2.5, 4) == 10
+    assert ranks({"strategy.name": "lora-a2"}, modules=49, own={0: 1 / 49})[0] == 1 / 49

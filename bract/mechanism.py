@@ -1,0 +1,78 @@
+"""What protects a client's examples in a run: one object that is trained with, accounted for and stated."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bract.accounting import USELESS, Accountant, Use, epsilon, noise_for
+from bract.errors import BractError
+from bract.settings import PrivacySettings, TrainSettings, probe_steps, steps_of
+
+# A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
+RATES_AN_OCTAVE = 4
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """Poisson-sampled, clipped sums with Gaussian noise: DP-SGD as it is done and as it is accounted.
+
+    Guaranteed: training that takes its sampling rate, its clip and its noise from here, for at most
+    `steps` in each of at most `rounds` rounds, is (epsilon, delta)-differentially private under adding
+    or removing one example, for everything that is computed from the noisy sums.
+    """
+
+    epsilon: float
+    delta: float
+    accountant: Accountant
+    clip: float
+    sigma: float
+    rate: float
+    expected: float  # examples in a batch, by which noisy sums are divided
+    steps: int  # in a round, those of a probe included
+    rounds: int
+
+    def spent(self, rounds: int) -> float:
+        """Epsilon after so many rounds."""
+        return epsilon([Use(self.sigma, self.rate, self.steps * rounds)], self.delta, self.accountant)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the server may know of it."""
+        return {"sigma": self.sigma, "sample_rate": self.rate, "steps": self.steps}
+
+
+def coarse_rate(batch: int, examples: int) -> float:
+    """Batch / examples, to the nearest power of 2**(1/4), and at most 1."""
+    exact = batch / examples
+    return float(min(1.0, 2.0 ** (round(math.log2(exact) * RATES_AN_OCTAVE) / RATES_AN_OCTAVE)))
+
+
+def find(
+    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, *, probes: bool = False
+) -> Mechanism:
+    """The mechanism that spends the target over `rounds` rounds of a client with so many examples.
+
+    Raises BractError, saying what could be changed, where there is none that one would want.
+    """
+    if privacy.delta * examples >= 1:
+        raise BractError(
+            f"privacy.delta = {privacy.delta:g}: should be well below one in the client's number of examples; "
+            f"with it whole examples could leak. Set it below {1 / (10 * examples):.0e}"
+        )
+    if train.batch > examples:
+        raise BractError(
+            f"train.batch = {train.batch}: a client has fewer examples, so it would be all of them in every step; "
+            "set a smaller train.batch"
+        )
+    rate = coarse_rate(train.batch, examples)
+    steps = steps_of(train, examples) + (probe_steps(train, examples) if probes else 0)
+    hint = "raise privacy.epsilon, or lower rounds, train.steps or train.batch"
+    try:
+        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps * rounds, privacy.accountant)
+    except BractError as error:
+        raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
+    if sigma > USELESS:
+        raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: takes a noise multiplier of {sigma:g}; {hint}")
+    return Mechanism(
+        privacy.epsilon, privacy.delta, privacy.accountant, privacy.clip, sigma, rate,  # type: ignore[arg-type]
+        rate * examples, steps, rounds,
+    )  # fmt: skip

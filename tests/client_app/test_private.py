@@ -1,0 +1,251 @@
+"""DP-SGD as it is done: draws, clips, noise, and nothing that escapes them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from bract.errors import BractError
+from bract.examples import examples
+from bract.initial import draw
+from bract.mechanism import Mechanism
+from bract.model import Shape, batch_of, build
+from bract.settings import TrainSettings
+from client_app import private as module
+from client_app.noise import SecureNoise
+from client_app.private import SAFE, PrivateGradients
+from client_app.train import Private, _outside, train
+from tests.harness import TEXTS, tiny_model
+
+MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, expected=8.0, steps=4, rounds=2)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {kind: str(tiny_model(tmp_path_factory.mktemp(kind), kind)) for kind in ("bert", "roberta", "distilbert")}
+
+
+def net_of(folder, pooling="mean", **changes):
+    net = build(replace(Shape(folder, pooling, 4, 2, 4.0, "attention", "random", 0, 32), **changes))
+    rng = np.random.default_rng(0)
+    for part, vector in draw(net.layout, 0, pooled=pooling != "native").items():
+        if part == "B":
+            vector = 0.3 * rng.normal(size=len(vector)).astype(np.float32)
+        net.set(part, vector, net.layout)
+    return net
+
+
+@pytest.fixture
+def shard(folders):
+    texts = [text for texts in TEXTS.values() for text in texts] + ["lost", "help me please " * 5]
+    labels = [name for name, texts in TEXTS.items() for _ in texts] + ["lost", "help"]
+    return examples(texts, labels, list(TEXTS), folders["bert"], 32)
+
+
+def one_at_a_time(net, shard, rows, parts, clip, inside=None):
+    """The clipped sum by plain autograd, an example at a time, and how many were clipped."""
+    parameters = [p for part in parts for p in net.parameters_of(part)]
+    total, clipped = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64), 0
+    net.requires_grad_(False)
+    for p in parameters:
+        p.requires_grad_(True)
+    for i in rows:
+        ids, mask = batch_of([shard.tokens[i]], 0, net.device)
+        loss = functional.cross_entropy(net(ids, mask), torch.tensor([shard.labels[i]]))
+        flat = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters)]).double()
+        flat = flat if inside is None else flat * inside
+        clipped += bool(flat.norm() > clip)
+        total += flat * min(1.0, clip * SAFE / float(flat.norm().clamp_min(1e-30)))
+    return total, clipped
+
+
+def summed(net, shard, rows, parts, mechanism, **options):
+    """What `PrivateGradients` makes of a draw, without noise, undone of its division."""
+    net.requires_grad_(False)
+    for part in parts:
+        for p in net.parameters_of(part):
+            p.requires_grad_(True)
+    with PrivateGradients(net, parts, replace(mechanism, sigma=0.0), SecureNoise("x"), pad=0, **options) as gradients:
+        gradients.fill(shard, np.array(rows, dtype=np.int64))
+    found = torch.cat([p.grad.reshape(-1) for part in parts for p in net.parameters_of(part)]).double()
+    return found * mechanism.expected
+
+
+def middle_clip(net, shard, rows, parts):
+    """A clip that about half of the examples are longer than."""
+    parameters = [p for part in parts for p in net.parameters_of(part)]
+    return float(np.median([one_at_a_time(net, shard, [i], parts, 1e9)[0].norm() for i in rows])) if parameters else 1.0
+
+
+@pytest.mark.parametrize("micro", [3, 32])
+@pytest.mark.parametrize("parts", [("B",), ("A",), ("A", "B"), ("B", "head"), ("A", "B", "head")])
+@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("bert", "native"), ("roberta", "native"),
+                                               ("distilbert", "cls")])  # fmt: skip
+def test_gradients_are_those_of_one_example_at_a_time(folders, shard, monkeypatch, kind, pooling, parts, micro):
+    """Every method's parts, heads, padding and micro-batches, about half of the examples clipped."""
+    monkeypatch.setattr(module, "MICRO", micro)
+    net = net_of(folders[kind], pooling)
+    rows = list(range(len(shard)))
+    assert len({len(tokens) for tokens in shard.tokens}) > 3  # so there is padding
+    clip = middle_clip(net, shard, rows, parts)
+    wanted, clipped = one_at_a_time(net, shard, rows, parts, clip)
+    assert len(rows) / 3 < clipped < 2 * len(rows) / 3
+    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip))
+    assert float((found - wanted).norm() / wanted.norm()) < 3e-6
+    plain, _ = one_at_a_time(net, shard, rows, parts, 1e9)
+    assert float((found - plain).norm() / plain.norm()) > 1e-2  # the clip did something
+
+
+def test_slots_that_do_not_train_do_not_count_in_the_clip(folders, shard):
+    net = net_of(folders["bert"])
+    slots = np.array([1, 4, 7])
+    outside = _outside(net, net.layout, ("B",), slots)
+    inside = torch.ones(net.layout.size("B"), dtype=torch.float64)
+    start = 0
+    for (_, where), parameter in zip(outside, net.parameters_of("B"), strict=True):
+        mask = torch.ones_like(parameter)
+        mask[where] = 0
+        inside[start : start + mask.numel()] = mask.reshape(-1)
+        start += mask.numel()
+    clip = 0.5 * middle_clip(net, shard, range(len(shard)), ("B",))
+    wanted, clipped = one_at_a_time(net, shard, range(len(shard)), ("B",), clip, inside)
+    assert clipped
+    found = summed(net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), outside=outside)
+    assert float((found - wanted).norm() / wanted.norm()) < 3e-6
+    assert (found[inside == 0] == 0).all()
+
+
+def test_groups_are_clipped_for_themselves(folders, shard):
+    net = net_of(folders["bert"])
+    parts, clip = ("A", "B", "head"), 0.01
+    factors = net.layout.size("A") + net.layout.size("B")
+    found = summed(net, shard, [3], parts, replace(MECHANISM, clip=clip), groups="head")
+    assert float(found[:factors].norm()) == pytest.approx(clip / math.sqrt(2), rel=1e-4)
+    assert float(found[factors:].norm()) == pytest.approx(clip / math.sqrt(2), rel=1e-4)
+    assert float(found.norm()) <= clip
+
+
+@pytest.mark.parametrize("groups", ["all", "head"])
+def test_one_example_more_moves_the_sum_by_at_most_the_clip(folders, shard, groups):
+    """And one that is replaced by at most twice that. Over all pairs of neighbours, clipped or not."""
+    net = net_of(folders["bert"])
+    parts, every = ("A", "B", "head"), list(range(len(shard)))
+    for clip in (0.001, 0.5, 5.0):
+        mechanism = replace(MECHANISM, clip=clip)
+        whole = summed(net, shard, every, parts, mechanism, groups=groups)
+        without = [summed(net, shard, every[:i] + every[i + 1 :], parts, mechanism, groups=groups) for i in every]
+        moved = [float((whole - other).norm()) for other in without]
+        assert max(moved) <= clip * (1 + 1e-5)
+        replaced = max(float((a - b).norm()) for a in without for b in without)
+        assert replaced <= 2 * clip * (1 + 1e-5)
+
+
+def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch):
+    net = net_of(folders["bert"])
+    wanted = summed(net, shard, [0, 2], ("B",), MECHANISM)
+    real = functional.cross_entropy
+
+    def broken(*args, **kwargs):
+        losses = real(*args, **kwargs)
+        return losses * torch.tensor([1.0, float("nan"), 1.0]) if len(losses) == 3 else losses
+
+    order = sorted([0, 1, 2], key=lambda i: len(shard.tokens[i]))
+    monkeypatch.setattr(functional, "cross_entropy", broken)
+    found = summed(net, shard, [0, 1, 2], ("B",), MECHANISM)
+    kept = [i for at, i in enumerate(order) if at != 1]
+    monkeypatch.setattr(functional, "cross_entropy", real)
+    assert torch.allclose(found, summed(net, shard, kept, ("B",), MECHANISM), atol=1e-6)
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(wanted).all()
+
+
+def test_an_empty_draw_releases_noise_alone(folders, shard):
+    net = net_of(folders["bert"])
+    for p in net.parameters_of("B"):
+        p.requires_grad_(True)
+    mechanism = replace(MECHANISM, sigma=2.0, clip=0.5)
+    with PrivateGradients(net, ("B",), mechanism, SecureNoise(), pad=0) as gradients:
+        assert gradients.fill(shard, np.zeros(0, np.int64)) == 0.0
+    found = torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]) * mechanism.expected
+    assert abs(float(found.std()) - 1.0) < 0.2
+    assert float(found.abs().min()) > 0
+
+
+def test_the_steps_noise_has_its_variance_and_is_normal(folders, shard):
+    """Of one step, over many draws: every coordinate by itself and the sum over coordinates."""
+    from scipy import stats
+
+    net = net_of(folders["bert"])
+    for p in net.parameters_of("B"):
+        p.requires_grad_(True)
+    mechanism = replace(MECHANISM, sigma=1.5, clip=0.2)
+    steps = []
+    with PrivateGradients(net, ("B",), mechanism, SecureNoise(), pad=0) as gradients:
+        for _ in range(400):
+            gradients.fill(shard, np.zeros(0, np.int64))
+            steps.append(torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]).double() * mechanism.expected)
+    draws = torch.stack(steps).numpy() / (mechanism.sigma * mechanism.clip)
+    count = draws.size
+    assert abs(draws.mean()) < 5 / math.sqrt(count)
+    assert abs(draws.var() - 1) < 5 * math.sqrt(2 / count)
+    each = draws.var(axis=0)  # of 400 draws a coordinate
+    assert np.abs(each - 1).max() < 6 * math.sqrt(2 / 400)
+    sums = draws.sum(axis=1) / math.sqrt(draws.shape[1])
+    assert abs(sums.var() - 1) < 5 * math.sqrt(2 / 400)
+    assert stats.kstest(draws.reshape(-1)[:50_000], "norm").pvalue > 1e-4
+    assert stats.kstest(sums, "norm").pvalue > 1e-4
+    correlation = np.corrcoef(draws[:, :20].T) - np.eye(20)
+    assert np.abs(correlation).max() < 6 / math.sqrt(400)
+
+
+def test_draws_are_poisson(folders):
+    net = net_of(folders["bert"])
+    gradients = PrivateGradients(net, ("B",), replace(MECHANISM, rate=0.1), SecureNoise(), pad=0)
+    drawn = list(gradients.draws(50, 4000))
+    sizes = np.array([len(rows) for rows in drawn])
+    assert sizes.min() == 0  # (0.9 ** 50 = 0.5 %)
+    assert abs(sizes.mean() - 5.0) < 5 * math.sqrt(4.5 / 4000)
+    assert abs(sizes.var() - 4.5) < 0.6  # binomial; shuffled batches would have none
+    counts = np.bincount(np.concatenate(drawn), minlength=50)
+    assert np.abs(counts / 4000 - 0.1).max() < 6 * math.sqrt(0.09 / 4000)
+
+
+def test_what_cannot_be_clipped_is_not_trained(folders, shard):
+    """A trainable value without a gradient for each example stops it before anything is updated."""
+    net = net_of(folders["bert"], variant="vera", rank=8)
+    before = net.get("B").copy()
+    private = Private(replace(MECHANISM, sigma=1.0), SecureNoise())
+    settings = TrainSettings(batch=4, steps=2)
+    with pytest.raises(BractError, match="has no gradient for each example|cannot be"):
+        train(net, net.layout, shard, settings, ("B",), np.random.default_rng(0), pad=0, private=private)
+    assert (net.get("B") == before).all()
+
+    plain = net_of(folders["bert"])
+    for p in plain.parameters_of("B"):
+        p.requires_grad_(True)
+    plain.parameters_of("A")[0].requires_grad_(True)  # somebody left it on
+    with (
+        pytest.raises(BractError, match="would be trained and not clipped"),
+        PrivateGradients(plain, ("B",), MECHANISM, SecureNoise(), pad=0),
+    ):
+        pass
+
+
+def test_the_model_is_as_it_was_after_private_training(folders, shard):
+    """No hook stays: the same model trains without privacy, and again with it."""
+    net = net_of(folders["bert"])
+    private = Private(replace(MECHANISM, sigma=0.5), SecureNoise())
+    settings = TrainSettings(batch=4, steps=3)
+    for _ in range(2):
+        train(net, net.layout, shard, settings, ("A", "B", "head"), np.random.default_rng(0), pad=0, private=private)
+    assert not any(m.training for m in net.modules())
+    assert not any(m._forward_hooks or m._backward_hooks for m in net.modules())
+    once = net_of(folders["bert"])
+    for model in (net, once):
+        for part, vector in draw(net.layout, 0, pooled=True).items():
+            model.set(part, vector, net.layout)
+        train(model, model.layout, shard, settings, ("B",), np.random.default_rng(0), pad=0)
+    assert (net.get("B") == once.get("B")).all()
