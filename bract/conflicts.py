@@ -32,7 +32,24 @@ def conflicts(settings: "Settings") -> list[str]:
     kind, _, number = settings.data.partition.partition(":")
     if kind == "dirichlet" and float(number) <= 0:
         found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
-    return found + _undefined(settings)
+    return found + _undefined(settings) + _unprotected(settings)
+
+
+def _unprotected(settings: "Settings") -> list[str]:
+    """What has no valid guarantee under privacy: refused, not run without one."""
+    found: list[str] = []
+    if settings.privacy.unit == "none":
+        return found
+    if settings.lora.variant == "vera":
+        found.append(
+            "lora.variant = 'vera': its vectors have no gradients for each example, so privacy.unit must be none"
+        )
+    if settings.strategy.weights == "examples" and not settings.privacy.share_metrics:
+        found.append(
+            "strategy.weights = 'examples': would tell the server exact numbers of examples; leave it auto, or "
+            "set privacy.share-metrics = true"
+        )
+    return found
 
 
 def _undefined(settings: "Settings") -> list[str]:
@@ -57,6 +74,7 @@ def _undefined(settings: "Settings") -> list[str]:
             for key, value, default in (
                 ("divide", settings.strategy.divide, "all"),
                 ("score", settings.strategy.score, "product"),
+                ("probe", settings.strategy.probe, "epoch"),
             )
             if value != default
         ]

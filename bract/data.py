@@ -44,6 +44,12 @@ def natural_column(settings: DataSettings) -> str:
     return column if kind == "natural" else ""
 
 
+def identity(settings: DataSettings) -> str:
+    """The data's own name, whatever else is set: a file by where it really lies, not by how it is spelled."""
+    kind, _, place = settings.source.partition(":")
+    return f"file:{Path(place).resolve()}" if kind == "file" else settings.source
+
+
 def load(settings: DataSettings, seed: int) -> Table:
     """All training examples that `data.source` names."""
     column = natural_column(settings)

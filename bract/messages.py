@@ -1,5 +1,6 @@
 """The records of a message, and the words that both sides use for them."""
 
+import json
 from io import BytesIO
 from typing import Literal
 
@@ -20,9 +21,12 @@ PLAN = "plan"
 PAYLOAD = "payload"
 REPORT = "report"
 METRICS = "metrics"
+PRIVACY = "privacy"
 
 NPY_HEADER = 128  # bytes that NumPy's format puts before a row of bytes
 MAX_NPY_HEADER = 256
+
+PRIVACY_FIELDS = ("epsilon", "sigma", "sample_rate", "steps", "rounds", "limit")
 
 Status = Literal["done", "abstained"]
 
@@ -70,6 +74,23 @@ def report(content: RecordDict) -> tuple[Status, str]:
     if record is not None and status == "abstained":
         return "abstained", one_line(str(record.get("reason", "no reason given")))
     raise BractError("the reply does not say what became of the task")
+
+
+def privacy_line(content: RecordDict) -> dict[str, float | None] | None:
+    """What the client's ledger says of this run; None where there is no privacy."""
+    record = content.get(PRIVACY)
+    if record is None:
+        return None
+    try:
+        value = json.loads(str(record["line"]))
+        line = {key: None if value[key] is None else float(value[key]) for key in PRIVACY_FIELDS}
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BractError(f"the reply's privacy line cannot be read ({type(error).__name__})") from error
+    if any(number is not None and not 0 <= number < 1e12 for number in line.values()):
+        raise BractError("the reply's privacy line is out of bounds")
+    if any(line[key] is None for key in PRIVACY_FIELDS if key not in ("epsilon", "limit")):
+        raise BractError("the reply's privacy line lacks a number")
+    return line
 
 
 def metric(content: RecordDict, name: str, most: float = 1e9) -> float:

@@ -26,6 +26,7 @@ class Select:
 
     count: int
     score: Score = "product"
+    reuse: bool = False  # the probe is the first part of training, not an extra that is put back
 
 
 @dataclass(frozen=True)

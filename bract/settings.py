@@ -57,6 +57,11 @@ class StrategySettings:
         "effect on the loss",
         choices=("product", "magnitude", "sensitivity"),
     )
+    probe: str = setting(
+        "epoch",
+        "lora-a2: epoch: probe first and start over; first-epoch: what the probe learned is kept, and counts",
+        choices=("epoch", "first-epoch"),
+    )
     gamma: float = setting(0.99, "hetlora: the tail that may be pruned begins at floor(gamma · rank)", low=0.01, high=1)
     penalty: float = setting(0.01, "hetlora: strength of the tail's penalty; 0: none", low=0, high=1e6)
     min_rank: int = setting(1, "hetlora: no client prunes itself below this rank", low=1, high=1024)

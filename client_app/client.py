@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 import bract
 from bract import base, model
+from bract.data import identity
 from bract.errors import BractError
 from bract.examples import measure, pad_id
 from bract.export import Export
@@ -20,11 +22,14 @@ from bract.files import home
 from bract.layout import PARTS, Layout, Parts
 from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
 from bract.payload import Payload, pack, unpack
-from bract.plan import Plan, Prune
-from bract.settings import Settings, probe_steps, read
-from client_app import prune, select, worker
+from bract.plan import Plan, Prune, Select
+from bract.settings import Settings, probe_steps, read, steps_of
+from client_app import prune, worker
+from client_app import select as scoring
+from client_app.charge import Account, abstained
+from client_app.ledger import Limit
 from client_app.state import ClientState, Kept
-from client_app.train import Penalty, Trained, train
+from client_app.train import Penalty, Private, Trained, train
 
 Slots = NDArray[np.int64]
 
@@ -37,6 +42,7 @@ class Client:
     partition: int
     clients: int
     rank: float | None = None  # what this device can carry, where its node's configuration says it
+    limit: Limit | None = None  # what may be spent of its data's privacy, ever, where its operator says so
 
     @staticmethod
     def of(context: Context) -> "Client":
@@ -51,7 +57,8 @@ class Client:
             ) from error
         if not 0 <= partition < clients:
             raise BractError(f"partition-id={partition} should be from 0 to {clients - 1}")
-        return Client(read(context.run_config), partition, clients, _rank(context.node_config.get("rank")))
+        rank, limit = _rank(context.node_config.get("rank")), _limit(context.node_config)
+        return Client(read(context.run_config), partition, clients, rank, limit)
 
     @cached_property
     def shape(self) -> model.Shape:
@@ -97,12 +104,19 @@ class Client:
         if not plan.trains:
             raise BractError("the plan trains nothing")
         if not len(self.shard.train):
-            return _abstain("it has no examples to train on")
+            return abstained("it has no examples to train on")
+        if self.settings.privacy.unit == "example":
+            return self._account().turn(plan, content, lambda private: self._turn(plan, content, private))
+        return self._turn(plan, content, None)
+
+    def _turn(self, plan: Plan, content: RecordDict, private: Private | None) -> RecordDict:
         net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
         before: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
+        left = steps_of(self.settings.train, len(self.shard.train))
         if plan.select is not None:
-            slots = self._selected(net, plan, before, slots)
-        trained = self._trained(net, plan, slots, penalty=self._penalty(plan, slots))
+            slots, probed = self._selected(net, plan, plan.select, before, slots, private)
+            left -= probed if plan.select.reuse else 0
+        trained = self._trained(net, plan, slots, left, private, penalty=self._penalty(plan, slots))
         after: Parts = {part: net.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
         for part, vector in after.items():
             if not np.isfinite(vector).all():
@@ -117,49 +131,70 @@ class Client:
             part: self.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
             for part in plan.sends
         }
-        return self._reply(plan, sent, slots, trained)
+        return self._reply(plan, sent, slots, trained, share=private is None or self.settings.privacy.share_metrics)
 
-    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained) -> RecordDict:
+    def _account(self) -> Account:
+        source = identity(self.settings.data)
+        return Account(self.settings, source, self.partition, len(self.shard.train), self.limit)
+
+    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained, *, share: bool) -> RecordDict:
+        """What leaves. Exact counts, losses and the head's share are the examples' own, and no noise is on them."""
         codec: Any = self.settings.wire.codec
         data = pack(self.layout, Payload(plan.round, sent, slots), codec, self._rng(plan.round, 1))
+        metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
+        if share:
+            metrics |= {"examples": trained.examples, "loss": trained.loss, "head_share": trained.head_share}
         return RecordDict(
             {
                 REPORT: ConfigRecord({"status": "done"}),
                 PAYLOAD: payload_record(data),
-                METRICS: MetricRecord(
-                    {
-                        "examples": trained.examples, "steps": trained.steps, "loss": trained.loss,
-                        "seconds": trained.seconds,
-                    }
-                ),
+                METRICS: MetricRecord(dict(metrics)),
             }
-        )  # fmt: skip
+        )
 
-    def _trained(self, net: model.Classifier, plan: Plan, slots: Slots | None, **options: Any) -> Trained:
-        rng = options.pop("rng", None) or self._rng(plan.round)
+    def _trained(
+        self, net: model.Classifier, plan: Plan, slots: Slots | None, steps: int, private: Private | None, **more: Any
+    ) -> Trained:
+        rng = more.pop("rng", None) or self._rng(plan.round)
         return train(
             net, self.layout, self.shard.train, self.settings.train, plan.trains, rng,
-            pad=pad_id(self.shape.place), slots=slots, **options,
+            pad=pad_id(self.shape.place), slots=slots, steps=steps, private=private, **more,
         )  # fmt: skip
 
-    def _selected(self, net: model.Classifier, plan: Plan, before: Parts, slots: Slots | None) -> Slots:
-        """Train for an epoch unmasked, score what changed, put everything back: the best slots."""
+    def _selected(
+        self,
+        net: model.Classifier,
+        plan: Plan,
+        select: Select,
+        before: Parts,
+        slots: Slots | None,
+        private: Private | None,
+    ) -> tuple[Slots, int]:
+        """Train for an epoch unmasked and score what changed: the best slots, and the steps that it took.
+
+        Everything is put back, or, where the probe is reused, everything but the best slots and the head.
+        """
         (part,) = (part for part in plan.trains if part != "head")
-        kind, count = plan.select.score, plan.select.count  # type: ignore[union-attr]  # asked for by the caller
+        steps = probe_steps(self.settings.train, len(self.shard.train))
         probe = self._trained(
-            net, plan, slots, rng=self._rng(plan.round, 2), gradients=kind == "sensitivity",
-            steps=probe_steps(self.settings.train, len(self.shard.train)),
-        )  # fmt: skip
-        change = net.get(part) - before[part]
-        frozen = before["A" if part == "B" else "B"]
-        for name in plan.trains:
-            net.set(name, before[name], self.layout)
-        found = select.scores(self.layout, part, change, frozen, probe.gradients.get(part, change), kind)
+            net, plan, slots, steps, private, rng=self._rng(plan.round, 2), gradients=select.score == "sensitivity"
+        )
+        probed = net.get(part)
+        change, frozen = probed - before[part], before["A" if part == "B" else "B"]
+        found = scoring.scores(self.layout, part, change, frozen, probe.gradients.get(part, change), select.score)
         if not np.isfinite(found).all():
             raise BractError(f"the probe diverged: {part} is no longer finite; try a smaller train.lr")
         if slots is not None:
             found[np.setdiff1d(np.arange(self.layout.slots), slots)] = -1.0
-        return select.best(found, count)
+        chosen = scoring.best(found, select.count)
+        start = before[part].copy()
+        if select.reuse:
+            where = self.layout.positions(part, chosen)
+            start[where] = probed[where]
+        net.set(part, start, self.layout)
+        if not select.reuse and "head" in plan.trains:
+            net.set("head", before["head"], self.layout)
+        return chosen, steps
 
     def _penalty(self, plan: Plan, slots: Slots | None) -> Penalty | None:
         if plan.prune is None or slots is None or not plan.prune.penalty:
@@ -183,7 +218,7 @@ class Client:
         if plan.keeps and plan.round == self.settings.rounds:
             self._export(net, plan, measured.correct / measured.examples if measured else None)
         if measured is None:
-            return _abstain("it holds no examples out")
+            return abstained("it holds no examples out")
         return RecordDict(
             {
                 REPORT: ConfigRecord({"status": "done"}),
@@ -272,10 +307,19 @@ def _rank(value: Any) -> float | None:
     return float(value)
 
 
+def _limit(config: Mapping[str, Any]) -> Limit | None:
+    """The operator's `privacy-limit`, an epsilon for the life of the data, at `privacy-delta` (1e-5)."""
+    if "privacy-limit" not in config:
+        return None
+    try:
+        limit = Limit(float(config["privacy-limit"]), float(config.get("privacy-delta", 1e-5)))
+    except (TypeError, ValueError) as error:
+        raise BractError(f"privacy-limit in the node's configuration should be a number: {error}") from error
+    if not (0 <= limit.epsilon < math.inf and 0 < limit.delta < 1):
+        raise BractError("privacy-limit in the node's configuration should be an epsilon, such as privacy-limit=10")
+    return limit
+
+
 def digest(texts: Iterable[str]) -> str:
     """A short digest of texts, to compare without sending them."""
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
-
-
-def _abstain(reason: str) -> RecordDict:
-    return RecordDict({REPORT: ConfigRecord({"status": "abstained", "reason": reason})})

@@ -19,6 +19,7 @@ from bract.export import Export
 from bract.layout import Parts
 from bract.runfolder import RunFolder
 from bract.settings import Settings
+from server_app import statement
 from server_app.checkpoint import Checkpoint
 from server_app.exchange import exchange
 from server_app.join import Joined, first_head, join
@@ -51,6 +52,8 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     state = _state(grid, settings, folder, joined)
     strategy = create(settings.strategy.name, _federation(settings, joined, state.federation))
     strategy.recall(state.memory)
+    if settings.privacy.test_seed and settings.privacy.unit != "none":
+        say("WARNING: privacy.test-seed is set: anyone can subtract the noise, and this run protects nothing")
     say(
         f"{len(joined.members)} clients, {len(joined.labels)} labels, {settings.strategy.name}, "
         f"{joined.layout.slots} slots, head {strategy.federation.head}"
@@ -111,8 +114,16 @@ class Rounds:
         self.folder.add_picture(self.strategy.picture)
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
+        self.state_privacy()
         say(self._line(row))
         return after
+
+    def state_privacy(self) -> None:
+        """The statement, as far as the run has come."""
+        if self.settings.privacy.unit == "none":
+            return
+        keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
+        statement.write(self.folder, statement.statement(self.settings, self.strategy.privacy, keeps))
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
@@ -143,7 +154,7 @@ class Rounds:
             "download_bytes": trained.get("download_bytes", 0),
             "evaluate_bytes": found.get("download_bytes", 0),
             "upload_values": trained.get("upload_values", 0),
-            "epsilon": None,
+            "epsilon": spent(self.strategy),
             "seconds": round(seconds, 3),
             **between_clients(found.get("correct", []), found.get("counts", [])),
         }
@@ -157,6 +168,12 @@ class Rounds:
         name = "before training" if row["round"] == 0 else f"round {row['round']}/{self.settings.rounds}"
         failed = f", {row['failed']} failed" if row["failed"] else ""
         return f"{name}: accuracy {accuracy}, {row['seconds']:.1f} s{failed}"
+
+
+def spent(strategy: FederatedLora) -> float | None:
+    """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
+    known = [line["epsilon"] for line in strategy.privacy.values()]
+    return None if not known or None in known else max(known)  # type: ignore[type-var]  # no None among them
 
 
 def between_clients(correct: Sequence[int], counts: Sequence[int]) -> dict[str, float | None]:
@@ -201,8 +218,7 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
         **totals,
         "strategy": settings.strategy.name,
         "rounds": settings.rounds,
-        "epsilon": None,
-        "delta": None,
+        "delta": None if settings.privacy.unit == "none" else settings.privacy.delta,
         "adapter": str(folder.adapter),
         "versions": {
             "bract": bract.__version__,
@@ -241,6 +257,7 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         strategy=settings.strategy,
         head=head_mode(settings, joined.card["head_init"]),
         codec=settings.wire.codec,  # type: ignore[arg-type]
+        counts=settings.privacy.unit == "none" or settings.privacy.share_metrics,
     )
 
 

@@ -48,6 +48,7 @@ class FederatedLora(Strategy):
         self.federation = federation
         self.rows: list[ClientRow] = []
         self.picture: dict[str, Any] = {}
+        self.privacy: dict[int, dict[str, float | None]] = {}  # by client: the newest line of its ledger
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
         self._whom: dict[str, int] = {}
@@ -67,10 +68,14 @@ class FederatedLora(Strategy):
 
     def memory(self) -> dict[str, Any]:
         """What the strategy must not forget between rounds, beside the factors, as plain values for JSON."""
-        return {"joined": {str(partition): round_ for partition, round_ in sorted(self._joined.items())}}
+        return {
+            "joined": {str(partition): round_ for partition, round_ in sorted(self._joined.items())},
+            "privacy": {str(partition): line for partition, line in sorted(self.privacy.items())},
+        }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` gave when the run was stopped."""
+        self.privacy = {int(partition): dict(line) for partition, line in memory.get("privacy", {}).items()}
         self._joined = {int(partition): int(round_) for partition, round_ in memory.get("joined", {}).items()}
 
     def factors(self, server_round: int, member: Member, *parts: Part) -> Plan:
@@ -193,6 +198,10 @@ class FederatedLora(Strategy):
             return
         row.upload_bytes = messages.payload_bytes(reply)
         status, why = messages.report(reply.content)
+        line = messages.privacy_line(reply.content)
+        if line is not None:
+            self.privacy[row.partition] = line
+            row.epsilon = line["epsilon"]
         if status == "abstained":
             row.status, row.reason = "abstained", why
             return
@@ -202,13 +211,15 @@ class FederatedLora(Strategy):
             raise BractError("a value is out of all bounds")
         if not self.slots_fit(plan, payload):
             raise BractError("the payload's slots are not those of the plan")
-        row.examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
         row.steps = messages.count(reply.content, "steps")
-        row.loss = messages.metric(reply.content, "loss")
+        if self.federation.counts:
+            row.examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
+            row.loss = messages.metric(reply.content, "loss")
+            row.head_share = messages.metric(reply.content, "head_share", 1.0)
         row.seconds = messages.metric(reply.content, "seconds")
         row.busy = messages.metric(reply.content, "busy")
         row.upload_values = payload.values
-        if not row.examples:
+        if not row.examples and self.federation.counts:
             raise BractError("the reply claims to have learned from no examples")
         merge.add(row.partition, self.weigh(row, payload), payload)
         layout = self.federation.layout
@@ -243,7 +254,8 @@ class FederatedLora(Strategy):
             a, b = (layout.whole(p, payload.parts[p], payload.slots) if p in payload.parts else self._arrays[p]
                     for p in FACTORS)  # fmt: skip
             return max(product_norm(layout, a, b), LEAST_NORM)
-        return float(row.examples) if kind == "examples" else 1.0
+        # Under privacy counts stay with the clients, so by default all weigh the same.
+        return float(row.examples) if kind == "examples" and self.federation.counts else 1.0
 
     def _require_quorum(self, server_round: int) -> None:
         answered = [row for row in self.rows if row.status in ("merged", "abstained")]
@@ -263,7 +275,7 @@ class FederatedLora(Strategy):
                 "clients": len(merged),
                 "failed": sum(row.status in ("failed", "refused") for row in self.rows),
                 "abstained": sum(row.status == "abstained" for row in self.rows),
-                "loss": fsum(row.loss * row.examples for row in merged) / max(examples, 1),
+                **({"loss": fsum(row.loss * row.examples for row in merged) / examples} if examples else {}),
                 "upload_bytes": sum(row.upload_bytes for row in self.rows),
                 "download_bytes": sum(row.download_bytes for row in self.rows),
                 "upload_values": sum(row.upload_values for row in self.rows),

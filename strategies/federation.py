@@ -34,6 +34,7 @@ class Federation:
     quorum: float = 0.5
     head: Literal["frozen", "shared", "local"] = "frozen"
     codec: Codec = "float32"
+    counts: bool = True  # clients tell their exact numbers of examples and their losses
     strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
 
 
@@ -55,6 +56,8 @@ class ClientRow:
     download_bytes: int = 0
     download_values: int = 0
     rank: float | None = None  # ranks a module that it sent, on average
+    epsilon: float | None = None  # what it has spent in this run, by its own ledger
+    head_share: float | None = None  # of the squared length of its clipped gradients, where it tells
 
 
 def to_arrays(parts: Parts) -> ArrayRecord:

@@ -59,7 +59,7 @@ class LoRAA2(FederatedLora):
         score = self.federation.strategy.score
         return replace(
             self.in_turn(server_round, member),
-            select=Select(count, score),  # type: ignore[arg-type]  # one of its three, by the settings
+            select=Select(count, score, self.federation.strategy.probe == "first-epoch"),  # type: ignore[arg-type]
             changes=True,
         )
 

@@ -46,6 +46,7 @@ class InProcessGrid(Grid):
         order: Callable[[list[Message]], list[Message]] | None = None,
         first_node: int = 1000,
         ranks: Mapping[int, float] | None = None,
+        node_config: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
         self.nodes = {first_node + 7 * i: i for i in range(clients)}
@@ -53,6 +54,7 @@ class InProcessGrid(Grid):
         self.tamper = tamper or (lambda partition, reply: reply)
         self.order = order or (lambda replies: replies)
         self.ranks = ranks or {}  # what nodes' own configurations say
+        self.own = node_config or {}
         self.log: list[tuple[str, int, bytes, bytes]] = []
         self.app = client_app
         self._replies: list[Message] = []
@@ -91,6 +93,7 @@ class InProcessGrid(Grid):
         node_config: dict[str, Any] = {"partition-id": partition, "num-partitions": len(self.nodes)}
         if partition in self.ranks:
             node_config["rank"] = self.ranks[partition]
+        node_config |= self.own.get(partition, {})
         context = Context(RUN_ID, message.metadata.dst_node_id, node_config, RecordDict(), self.run_config)
         answer = b""
         try:

@@ -1,0 +1,140 @@
+"""A private turn: asked of the ledger first, written down before it is trained, its reply kept before it leaves."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+
+from bract.accounting import epsilon
+from bract.errors import BractError
+from bract.mechanism import Mechanism, find
+from bract.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record
+from bract.plan import KEY, Plan
+from bract.settings import Settings
+from client_app.ledger import Entry, Ledger, Limit, opened, request_digest
+from client_app.noise import SecureNoise
+from client_app.train import Private
+
+SLACK = 1 + 1e-6  # of a target: rounding in the accountant is no overspending
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose budget it is."""
+
+    settings: Settings
+    source: str  # the data's own name, see `data.identity`
+    partition: int
+    examples: int
+    limit: Limit | None
+
+    def mechanism(self, plan: Plan) -> Mechanism:
+        """What this run's settings mean for this client; the same in every round."""
+        rounds = self.settings.privacy.joins or self.settings.rounds
+        extra = plan.select is not None and not plan.select.reuse
+        return find(self.settings.privacy, self.settings.train, self.examples, rounds, probes=extra)
+
+    def turn(self, plan: Plan, content: RecordDict, train: Callable[[Private], RecordDict]) -> RecordDict:
+        """The reply to a request for training: trained, given again, or abstained.
+
+        Guaranteed: what is trained was on disk as spent before; nothing is trained beyond the run's target
+        or the operator's limit; the same request is spent for once, however often it comes.
+        """
+        try:
+            mechanism = self.mechanism(plan)
+        except BractError as error:
+            return abstained(str(error))
+        request = request_digest(str(content[PLAN][KEY]).encode(), get_payload(content).tobytes())
+        entry = Entry(
+            plan.federation, plan.round, request, mechanism.sigma, mechanism.rate, mechanism.steps, mechanism.delta,
+            bool(self.settings.privacy.test_seed),
+        )  # fmt: skip
+        with opened(self.source, self.partition) as ledger:
+            known = ledger.find(entry.federation, entry.round, entry.request)
+            kept = None if known is None else ledger.reply(known)
+            if kept is not None:
+                return unpacked(kept)
+            if known is None:
+                over = self._over(ledger, entry, mechanism)
+                if over:
+                    return self._with_statement(abstained(over), ledger, mechanism, plan)
+                ledger.write(entry)
+            reply = self._with_statement(train(self._private(mechanism, plan)), ledger, mechanism, plan)
+            ledger.keep_reply(entry, packed(reply))
+        return reply
+
+    def _over(self, ledger: Ledger, entry: Entry, mechanism: Mechanism) -> str:
+        """Why this entry must not be spent; nothing if it may."""
+        planned = Entry(**{**vars(entry), "seeded": False})  # a test's noise is checked as if it were noise
+        run = [*(Entry(**{**vars(e), "seeded": False}) for e in ledger.of(entry.federation)), planned]
+        spent = epsilon([e.use for e in run], mechanism.delta, mechanism.accountant)
+        if spent > mechanism.epsilon * SLACK:
+            return (
+                f"its privacy budget for this run is spent: another round would make it {spent:.4g} of "
+                f"privacy.epsilon = {mechanism.epsilon:g}"
+            )
+        if self.limit is not None:
+            lifetime = epsilon([*(e.use for e in ledger.entries), entry.use], self.limit.delta)
+            if lifetime > self.limit.epsilon * SLACK:
+                return (
+                    f"its node's privacy-limit = {self.limit.epsilon:g} is reached: another round would make it "
+                    f"{lifetime:.4g} over the life of its data"
+                )
+        return ""
+
+    def _private(self, mechanism: Mechanism, plan: Plan) -> Private:
+        seed = self.settings.privacy.test_seed
+        noise = SecureNoise(f"{seed}/{self.partition}/{plan.round}") if seed else process_noise()
+        return Private(mechanism, noise, self.settings.privacy.clip_groups)
+
+    def _with_statement(self, reply: RecordDict, ledger: Ledger, mechanism: Mechanism, plan: Plan) -> RecordDict:
+        """The client's own line of the run's statement, beside its reply."""
+        entries = ledger.of(plan.federation)
+        spent = epsilon([e.use for e in entries], mechanism.delta, mechanism.accountant)
+        line = {
+            "epsilon": None if spent == float("inf") else spent,
+            **mechanism.to_json(),
+            "rounds": len(entries),
+            "limit": self.limit.epsilon if self.limit else None,
+        }
+        reply[PRIVACY] = ConfigRecord({"line": json.dumps(line)})
+        return reply
+
+
+@lru_cache(maxsize=1)
+def process_noise() -> SecureNoise:
+    """The process's noise, under a key of its own."""
+    return SecureNoise()
+
+
+def abstained(reason: str) -> RecordDict:
+    """A reply of a client that does not train, and is no failure."""
+    return RecordDict({REPORT: ConfigRecord({"status": "abstained", "reason": reason})})
+
+
+def packed(reply: RecordDict) -> bytes:
+    """A reply as bytes: a line of JSON, and the payload."""
+    words: Any = {
+        REPORT: dict(reply.config_records[REPORT]),
+        METRICS: dict(reply.metric_records[METRICS]),
+        PRIVACY: dict(reply.config_records[PRIVACY]),
+    }
+    return json.dumps(words).encode() + b"\n" + get_payload(reply).tobytes()
+
+
+def unpacked(data: bytes) -> RecordDict:
+    """The reply of `packed`."""
+    line, _, payload = data.partition(b"\n")
+    words = json.loads(line)
+    return RecordDict(
+        {
+            REPORT: ConfigRecord(words[REPORT]),
+            METRICS: MetricRecord(words[METRICS]),
+            PRIVACY: ConfigRecord(words[PRIVACY]),
+            PAYLOAD: payload_record(np.frombuffer(payload, dtype=np.uint8)),
+        }
+    )

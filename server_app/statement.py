@@ -1,0 +1,104 @@
+"""`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from bract.files import write_json, write_text
+from bract.runfolder import RunFolder
+from bract.settings import Settings
+
+RELEASED = [
+    "the parts of the adapter that each sampled client sends in each round, computed from noisy sums",
+    "each client's sampling rate, to a fourth root of two, which tells its number of examples to about a fifth",
+    "that a client took part, abstained or failed, and why, and how long it took",
+]
+SHARED = (
+    "each client's exact number of examples, its training loss and the head's share of it, by privacy.share-metrics"
+)
+NOT_COVERED = [
+    "examples that a client holds out: how many it has right in each round, and their loss, leave without noise",
+    "the choice of settings, if it was made by looking at results of other runs on the same data",
+    "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
+    "a person with examples at several clients: their epsilons add up",
+    "what clients spent in other runs on the same data: their ledgers count it, this page is about this run",
+    "the label names and the layout of the model, which clients send when they join",
+    "side channels, such as the time that a step takes",
+]
+
+
+def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keeps: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of `privacy.json`: enough to compute every epsilon again with another library."""
+    privacy = settings.privacy
+    lines = [
+        {"partition": int(partition), **line} for partition, line in sorted(clients.items(), key=lambda i: int(i[0]))
+    ]
+    known = [line["epsilon"] for line in lines]
+    seeded = bool(privacy.test_seed)
+    return {
+        "unit": privacy.unit,
+        "relation": "add or remove one example, the number of examples being taken as known",
+        "sampling": "Poisson, per step, within each client; secret",
+        "accountant": privacy.accountant,
+        "versions": {name: version(name) for name in ("bract", "flwr")},
+        "delta": privacy.delta,
+        "epsilon_target": privacy.epsilon,
+        "epsilon_max": None if seeded or None in known or not known else max(known),
+        "clip": privacy.clip,
+        "clip_groups": privacy.clip_groups,
+        "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
+        "released": [*RELEASED, *([SHARED] if privacy.share_metrics else [])],
+        "not_released": [f"{part}: stays with the client; trained under the same clip and noise" for part in keeps],
+        "not_covered": NOT_COVERED,
+        "clients": lines,
+    }
+
+
+def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
+    """Write both files."""
+    write_json(folder.path / "privacy.json", found)
+    write_text(folder.path / "privacy.md", prose(found))
+
+
+def prose(found: Mapping[str, Any]) -> str:
+    """The statement in words, made of its fields alone."""
+    epsilon = found["epsilon_max"]
+    if epsilon is None:
+        lead = (
+            "**This run protects nothing**: its noise came from a seed."
+            if "seed" in found["noise_source"]
+            else "No client has trained yet, so nothing was spent."
+        )
+    else:
+        lead = (
+            f"Whoever sees everything that was released in this run learns almost nothing that depends on any single "
+            f"example: ε = {epsilon:.3g} at δ = {found['delta']:g}, for the client that spent most "
+            f"(the target was {found['epsilon_target']:g})."
+        )
+    rows = [
+        f"| {c['partition']} | {'-' if c['epsilon'] is None else format(c['epsilon'], '.4g')} | {c['sigma']:g} | "
+        f"{c['sample_rate']:.4g} | {c['steps']:g} | {c['rounds']:g} | {c['limit'] or '-'} |"
+        for c in found["clients"]
+    ]
+    return "\n".join(
+        [
+            "# Privacy of this run\n",
+            f"{lead}\n",
+            f"- What is protected: {found['unit']}. Relation: {found['relation']}.",
+            f"- Sampling: {found['sampling']}. Accountant: {found['accountant']}. Clip: {found['clip']:g} "
+            f"({found['clip_groups']}). Noise: {found['noise_source']}.\n",
+            *_list("Released", found["released"]),
+            *_list("Not released", found["not_released"]),
+            *_list("Not covered", found["not_covered"]),
+            "Each client: ε spent in this run, noise multiplier, sampling rate, steps in a round, rounds joined,",
+            "and the limit that its operator set.\n",
+            "| client | ε | σ | q | steps | rounds | limit |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _list(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"{title}:\n", *(f"- {line}" for line in lines), ""] if lines else []

@@ -1,0 +1,288 @@
+"""Private runs of the tiny federation: the field's faults, each by its name, and what a run says of itself."""
+
+import json
+
+import numpy as np
+import pytest
+from dp_accounting import dp_event, pld
+
+from bract.messages import METRICS, PAYLOAD, TRAIN
+from bract.runfolder import read_rows
+from client_app.ledger import ledger_path, opened
+from server_app.checkpoint import Checkpoint
+from tests.harness import read_back
+
+PRIVATE = {"privacy.unit": "example", "train.batch": 8, "train.steps": 4, "privacy.epsilon": 8.0, "rounds": 3}
+METHODS = ["fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
+
+
+def statement(folder):
+    return json.loads((folder.path / "privacy.json").read_text())
+
+
+def again(client, delta):
+    """A client's epsilon, computed by another library from what the statement says."""
+    accountant = pld.PLDAccountant(value_discretization_interval=1e-4)
+    event = dp_event.PoissonSampledDpEvent(client["sample_rate"], dp_event.GaussianDpEvent(client["sigma"]))
+    accountant.compose(event, int(client["steps"] * client["rounds"]))
+    return accountant.get_epsilon(delta)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_states_what_anyone_can_compute_again(play, data_file, name):
+    folder, _ = play({**PRIVATE, "strategy.name": name, "lora.rank": 4})
+    found = statement(folder)
+    assert (found["unit"], found["accountant"], found["epsilon_target"], found["delta"]) == (
+        "example",
+        "prv",
+        8.0,
+        1e-5,
+    )
+    assert [c["partition"] for c in found["clients"]] == [0, 1, 2]
+    for client in found["clients"]:
+        tight = again(client, 1e-5)
+        assert tight <= client["epsilon"] <= min(8.0, 1.01 * tight)
+        assert client["rounds"] == 3
+        assert client["steps"] == (5 if name == "lora-a2" else 4)  # its probe is charged
+    assert found["epsilon_max"] == max(c["epsilon"] for c in found["clients"])  # never a mean
+    rows = folder.rounds()
+    assert rows[0]["epsilon"] is None
+    spent = [row["epsilon"] for row in rows[1:]]
+    assert spent == sorted(spent)
+    assert spent[-1] == found["epsilon_max"] == json.loads((folder.path / "summary.json").read_text())["epsilon"]
+    page = (folder.path / "privacy.md").read_text()
+    assert f"ε = {found['epsilon_max']:.3g} at δ = 1e-05" in page
+    with opened(f"file:{data_file}", 1) as ledger:
+        assert [e.round for e in ledger.entries] == [1, 2, 3]
+
+
+def test_a_fresh_engine_each_round_whose_epsilon_is_one_round_s(play):
+    """The fault: epsilon of one round given as the run's. Here it grows, and the last is that of all steps."""
+    folder, _ = play(PRIVATE)
+    spent = [row["epsilon"] for row in folder.rounds()[1:]]
+    assert spent[2] > 1.2 * spent[0]
+    client = statement(folder)["clients"][0]
+    assert spent[2] >= again(client, 1e-5)
+
+
+def test_a_target_spent_again_every_round(play):
+    """The fault: noise set so that each round spends the whole target. Here a longer run has more noise."""
+    short, _ = play({**PRIVATE, "rounds": 1})
+    long, _ = play({**PRIVATE, "rounds": 6, "run.folder": ""})
+    one, six = (statement(f)["clients"][0] for f in (short, long))
+    assert six["sigma"] > 1.1 * one["sigma"]
+    assert six["epsilon"] <= 8.0
+
+
+def test_a_poisson_accountant_over_shuffled_batches(play, monkeypatch):
+    """The fault: batches of one size in shuffled passes. Here the draws' sizes vary as the accountant supposes."""
+    from client_app.private import PrivateGradients
+
+    sizes = []
+    real = PrivateGradients.fill
+
+    def fill(self, examples, rows):
+        sizes.append(len(rows))
+        return real(self, examples, rows)
+
+    monkeypatch.setattr(PrivateGradients, "fill", fill)
+    play({**PRIVATE, "rounds": 6})
+    assert len(sizes) == 6 * 3 * 4
+    assert len(set(sizes)) > 4
+
+
+def test_the_mean_of_the_clients_epsilons(play, tmp_path):
+    """The fault: an average stated for all. Here clients of unequal size differ, and the largest is stated."""
+    lines = ["text,label,site"]
+    for site, copies in (("a", 2), ("b", 6), ("c", 16)):
+        lines += [f"{text},{label},{site}" for text, label in (("my card is lost", "lost"), ("it is late", "late"),
+                                                               ("the rate today", "rate"), ("help me", "help"))
+                  for _ in range(copies)]  # fmt: skip
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(lines) + "\n")
+    values = {"data.source": f"file:{path}", "data.partition": "natural:site", "data.holdout": 0.0, "train.batch": 4}
+    folder, _ = play({**PRIVATE, **values, "federation.fraction": 0.7, "rounds": 4, "data.labels": ""})
+    found = statement(folder)
+    spent = [c["epsilon"] for c in found["clients"]]
+    assert len({c["sample_rate"] for c in found["clients"]}) > 1
+    assert found["epsilon_max"] == max(spent) > sum(spent) / len(spent)
+
+
+def test_local_factors_trained_without_noise_beside_released_ones(play, monkeypatch):
+    """The fault: FedSA's B trained without noise. Here B and the head are under the one clip and the one noise."""
+    from client_app import private
+
+    seen = []
+    real = private.PrivateGradients.__init__
+
+    def init(self, model, parts, *args, **options):
+        seen.append(parts)
+        real(self, model, parts, *args, **options)
+
+    monkeypatch.setattr(private.PrivateGradients, "__init__", init)
+    folder, _ = play({**PRIVATE, "strategy.name": "fedsa"})
+    assert set(seen) == {("A", "B", "head")}
+    assert statement(folder)["not_released"] == [
+        f"{part}: stays with the client; trained under the same clip and noise" for part in ("B", "head")
+    ]
+
+
+def test_a_client_that_joins_less_spends_less(play):
+    folder, _ = play({**PRIVATE, "federation.fraction": 0.5, "rounds": 4}, clients=4)
+    rows = read_rows(folder.path / "clients.jsonl")
+    turns = {c: sum(r["partition"] == c and r["status"] == "merged" for r in rows) for c in range(4)}
+    by_turns = {turns[c["partition"]]: c["epsilon"] for c in statement(folder)["clients"]}
+    assert len(by_turns) > 1
+    assert [by_turns[n] for n in sorted(by_turns)] == sorted(by_turns.values())
+    assert all(c["rounds"] == turns[c["partition"]] for c in statement(folder)["clients"])
+
+
+def test_exact_counts_and_losses_stay_home(play):
+    folder, grid = play(PRIVATE)
+    for kind, _, _, reply in grid.log:
+        if kind == TRAIN:
+            assert set(read_back(reply)[METRICS]) == {"steps", "seconds", "busy"}
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert {(r["examples"], r["loss"]) for r in rows} == {(0, 0.0)}
+    assert folder.rounds()[-1]["train_loss"] is None
+    shared, _ = play({**PRIVATE, "privacy.share-metrics": True, "lora.head": "shared", "run.folder": ""})
+    rows = read_rows(shared.path / "clients.jsonl")
+    assert all(r["examples"] > 0 and r["loss"] > 0 and 0 < r["head_share"] < 1 for r in rows)
+    assert any("share-metrics" in line for line in statement(shared)["released"])
+
+
+def test_clients_weigh_the_same_under_privacy(play):
+    """A count would tell: two runs in which one client has many more examples merge by equal weights."""
+    from strategies.base import FederatedLora
+
+    weights = []
+    real = FederatedLora.weigh
+    FederatedLora.weigh = lambda self, row, payload: weights.append(real(self, row, payload)) or weights[-1]
+    try:
+        play({**PRIVATE, "data.partition": "dirichlet:0.5", "train.batch": 4})
+    finally:
+        FederatedLora.weigh = real
+    assert set(weights) == {1.0}
+
+
+def test_a_lost_reply_is_given_again_and_costs_nothing_more(play, data_file, tmp_path):
+    """The server is killed after a round was trained and before its checkpoint: the round is not spent for twice."""
+    import shutil
+
+    values = {**PRIVATE, "privacy.joins": 3}
+    folder, _ = play({**values, "rounds": 1})
+    shutil.copytree(folder.path, tmp_path / "old")
+    second, one = play({**values, "rounds": 2, "run.resume": True})
+    shutil.rmtree(folder.path)
+    shutil.copytree(tmp_path / "old", folder.path)  # the server is back before round 2
+    third, two = play({**values, "rounds": 2, "run.resume": True})
+
+    def replies(grid):
+        return {p: read_back(reply)[PAYLOAD] for kind, p, _, reply in grid.log if kind == TRAIN}
+
+    first, later = replies(one), replies(two)
+    assert all(first[p]["payload"].data == later[p]["payload"].data for p in range(3))
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert [e.round for e in ledger.entries] == [1, 2]
+    assert (second.rounds()[-1]["accuracy"], second.rounds()[-1]["epsilon"]) == (
+        third.rounds()[-1]["accuracy"], third.rounds()[-1]["epsilon"],
+    )  # fmt: skip
+
+
+def test_another_request_for_the_same_round_is_spent_for(play, data_file):
+    """A server that asks round 1 again with other factors gets another release, which the ledger counts."""
+    play({**PRIVATE, "rounds": 2})
+    play({**PRIVATE, "rounds": 2, "run.folder": "", "seed": 5})
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert len(ledger.entries) == 4
+        assert ledger.spent(1e-5) > 1.2 * ledger.spent(1e-5, ledger.entries[0].federation)
+
+
+def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
+    """Noise is set for two joins; in the third round everyone abstains, and nothing is spent."""
+    folder, _ = play({**PRIVATE, "privacy.joins": 2, "rounds": 4})
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert [{r["status"] for r in rows if r["round"] == n} for n in (1, 2, 3, 4)] == [
+        {"merged"}, {"merged"}, {"abstained"}, {"abstained"},
+    ]  # fmt: skip
+    assert "its privacy budget for this run is spent: another round would make it" in rows[-1]["reason"]
+    assert [row["epsilon"] for row in folder.rounds()[2:]] == [folder.rounds()[2]["epsilon"]] * 3
+    assert statement(folder)["epsilon_max"] <= 8.0
+
+
+def test_no_server_can_pass_the_operator_s_limit(play, config, data_file):
+    """Client 1's operator allows 6 for the life of its data: run after run, with any setting, it stops there."""
+    from bract.settings import read
+    from server_app.rounds import run
+    from tests.harness import InProcessGrid
+
+    spent, reasons = [], set()
+    for i, epsilon in enumerate((4.0, 4.0, 100.0)):
+        run_config = config({**PRIVATE, "privacy.epsilon": epsilon, "run.folder": "", "seed": i})
+        grid = InProcessGrid(3, run_config, node_config={1: {"privacy-limit": 6}})
+        folder = run(grid, read(run_config))
+        rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["partition"] == 1]
+        reasons |= {r["reason"] for r in rows if r["status"] == "abstained"}
+        with opened(f"file:{data_file}", 1) as ledger:
+            spent.append(ledger.spent(1e-5))
+        assert next(c["limit"] for c in statement(folder)["clients"] if c["partition"] == 1) == 6
+    assert spent[0] < 4.0 < spent[1] <= 6.0
+    assert spent[2] <= 6.0
+    assert all("its node's privacy-limit = 6 is reached" in reason for reason in reasons)
+    assert reasons
+
+
+def test_a_damaged_ledger_stops_its_client_alone(play, data_file):
+    play({**PRIVATE, "rounds": 1, "privacy.joins": 3})
+    path = ledger_path(f"file:{data_file}", 2)
+    path.write_text(path.read_text()[:-30])
+    folder, _ = play({**PRIVATE, "run.resume": True, "privacy.joins": 3})
+    rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["round"] > 1]
+    assert {r["partition"] for r in rows if r["status"] == "failed"} == {2}
+    assert all("ledger" in r["reason"] and "damaged" in r["reason"] for r in rows if r["partition"] == 2)
+    assert {r["status"] for r in rows if r["partition"] != 2} == {"merged"}
+
+
+def test_a_client_with_too_few_examples_abstains_and_says_why(play):
+    folder, _ = play({**PRIVATE, "train.batch": 4, "data.partition": "dirichlet:0.05", "seed": 3,
+                      "federation.quorum": 0.1}, clients=4)  # fmt: skip
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert any("train.batch = 4: a client has fewer examples" in r["reason"] for r in rows)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("head", ["frozen", "shared", "local"])
+def test_a_private_run_resumes_to_the_same_bits_where_a_test_seeds_the_noise(play, tmp_path, name, head):
+    values = {**PRIVATE, "strategy.name": name, "lora.head": head, "lora.rank": 4, "privacy.test-seed": "t"}
+    whole, _ = play({**values, "run.folder": str(tmp_path / "whole")})
+    play({**values, "rounds": 3, "run.folder": str(tmp_path / "other")})  # seeded noise: not what is under test
+    cut, _ = play({**values, "run.folder": str(tmp_path / "cut")})
+    one, two = (Checkpoint.load(f.checkpoint) for f in (whole, cut))
+    assert all((one.parts[part] == two.parts[part]).all() for part in ("A", "B", "head"))
+    found = statement(whole)
+    assert found["epsilon_max"] is None
+    assert "protects nothing" in found["noise_source"]
+    assert "**This run protects nothing**" in (whole.path / "privacy.md").read_text()
+
+
+def test_two_private_runs_with_the_same_settings_differ(play, tmp_path):
+    """Noise and draws come from no seed of the run's."""
+    one, _ = play({**PRIVATE, "run.folder": str(tmp_path / "one")})
+    two, _ = play({**PRIVATE, "run.folder": str(tmp_path / "two")})
+    a, b = (Checkpoint.load(f.checkpoint).parts["B"] for f in (one, two))
+    assert np.abs(a - b).mean() > 0.1 * np.abs(a).mean()
+
+
+@pytest.mark.parametrize("probe", ["epoch", "first-epoch"])
+def test_lora_a2_s_probe_is_private_and_charged(play, probe, monkeypatch):
+    from client_app.private import PrivateGradients
+
+    steps = []
+    real = PrivateGradients.draws
+    monkeypatch.setattr(PrivateGradients, "draws", lambda self, n, count: steps.append(count) or real(self, n, count))
+    folder, _ = play(
+        {**PRIVATE, "strategy.name": "lora-a2", "strategy.probe": probe, "lora.rank": 4, "train.steps": 10}
+    )
+    charged = statement(folder)["clients"][0]["steps"]
+    assert steps == {"epoch": [2, 10], "first-epoch": [2, 8]}[probe] * 9
+    assert charged == {"epoch": 12, "first-epoch": 10}[probe]
