@@ -1,6 +1,6 @@
 """Does each method learn? All of them on the demo, split by labels so that no two clients are alike.
 
-Through Flower's simulation, with one fixed set of rates: nothing is tuned for a method. For every
+Through Flower's simulation, with one set of rates for all (`--lr`): nothing is tuned for a method. For every
 method and seed: accuracy by round on the clients' held-out texts (pooled; mean, spread and worst tenth of
 the clients), bytes, and how alike the clients' updates are. Beside them the same adapter trained by each
 client alone and on the pooled texts. Rows are kept in a file, so it can be stopped and goes on.
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +38,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lora-a2": {"strategy.name": "lora-a2"},
     "fedsa": {"strategy.name": "fedsa"},
     "fedsa, rslora": {"strategy.name": "fedsa", "lora.variant": "rslora"},
-    # At rank 8 rsLoRA's scale is √8 times LoRA's: so it also gets rates that are so much lower.
-    "fedsa, rslora, lr/√8": {"strategy.name": "fedsa", "lora.variant": "rslora", "train.lr": 0.0014},
     "fedsa, vera 256": {"strategy.name": "fedsa", "lora.variant": "vera", "lora.rank": 256},
     "hetlora": {"strategy.name": "hetlora"},
     "flexlora": {"strategy.name": "flexlora"},
-}
-
-# Without a federation: (pooled, what the rates are divided by).
-BESIDE = {
-    "each alone": (False, 1.0),
-    "each alone, lr/5": (False, 5.0),
-    "pooled": (True, 1.0),
-    "pooled, lr/5": (True, 5.0),
 }
 
 
@@ -92,11 +81,8 @@ def local_b(folder: Path) -> dict[str, Any]:
     }
 
 
-def without(seed: int, pooled: bool, slower: float) -> dict[str, Any]:
-    """A, B and head trained by each client alone, for the steps of its turns, or by all texts together.
-
-    One long run bears lower rates than a mean of many short ones, so the rates can be divided by `slower`.
-    """
+def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
+    """A, B and head trained by each client alone, for the steps of its turns, or by all texts together."""
     import numpy as np
     import torch
 
@@ -107,20 +93,20 @@ def without(seed: int, pooled: bool, slower: float) -> dict[str, Any]:
     from server_app.rounds import between_clients
 
     torch.set_num_threads(1)
-    settings = read({**COMMON, "seed": seed})
+    settings = read({**COMMON, "train.lr": lr, "seed": seed})
     labels = worker.dataset(settings.data, seed)[1]
     form = shape(settings, len(labels.names))
     net = worker.classifier(form)
     first = worker.first_parts(form, labels.descriptions, settings.data.max_length)
     shards = [worker.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
     steps = settings.rounds * settings.train.steps
-    rng, rates = np.random.default_rng(seed), replace(settings.train, lr=settings.train.lr / slower)
+    rng = np.random.default_rng(seed)
 
     def fit(examples: Examples, count: int) -> None:
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         train(
-            net, net.layout, examples, rates, ("A", "B", "head"), rng, steps=count,
+            net, net.layout, examples, settings.train, ("A", "B", "head"), rng, steps=count,
             pad=pad_id(form.place),
         )  # fmt: skip
 
@@ -175,6 +161,7 @@ def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=0.004, help="of A and the head; B's is five times that")
     parser.add_argument("--rows", type=Path, default=Path("methods.jsonl"), help="where results are kept")
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="default: each of them")
     options = parser.parse_args()
@@ -190,11 +177,11 @@ def main() -> None:
     for seed in range(options.seeds):
         for name in options.only or VARIANTS:
             if (name, seed) not in done:
-                keep(name, seed, federated(VARIANTS[name], seed))
-        beside = [(name, *how) for name, how in BESIDE.items() if (name, seed) not in done]
+                keep(name, seed, federated({**VARIANTS[name], "train.lr": options.lr}, seed))
+        beside = [(n, pooled) for n, pooled in (("each alone", False), ("pooled", True)) if (n, seed) not in done]
         if beside and not options.only:
             with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
-                jobs = [(name, pool.submit(without, seed, pooled, slower)) for name, pooled, slower in beside]
+                jobs = [(name, pool.submit(without, seed, pooled, options.lr)) for name, pooled in beside]
                 for name, job in jobs:
                     keep(name, seed, job.result())
     table(rows)

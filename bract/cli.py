@@ -1,4 +1,4 @@
-"""The command line: `bract run`, `bract plan`, `bract report`, `bract compare`."""
+"""The command line: `bract run`, `plan`, `ledger`, `report` and `compare`."""
 
 import argparse
 import re
@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE", help=RUN_CONFIG)
     plan.set_defaults(command=_plan)
 
+    ledger = commands.add_parser("ledger", help="what has been spent of the privacy of this machine's data")
+    ledger.add_argument("--delta", type=float, default=1e-5, help="the delta at which epsilon is given (default: 1e-5)")
+    ledger.set_defaults(command=_ledger)
+
     one = commands.add_parser("report", help="write a run folder's report.html")
     one.add_argument("run", type=Path, help="a run folder")
     one.set_defaults(command=_report)
@@ -73,6 +77,12 @@ def _plan(options: argparse.Namespace) -> int:
     nodes = str(options.nodes or launch.default_nodes(settings))
     command = [sys.executable, "-P", "-m", "server_app.forecast", nodes]  # -P: not this folder's code
     return subprocess.run(command, input=settings.to_toml(), text=True, check=False).returncode
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    # Ledgers are the clients': they are read by the code that writes them.
+    command = [sys.executable, "-P", "-m", "client_app.ledgers", str(options.delta)]
+    return subprocess.run(command, check=False).returncode
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -12,10 +12,12 @@ from bract.codec import Codec, encoded_size
 from bract.conflicts import BY_RANK
 from bract.errors import BractError
 from bract.layout import Layout, Part
+from bract.mechanism import find
 from bract.messages import NPY_HEADER
 from bract.model import build, shape
 from bract.partition import Partition
 from bract.payload import HEADER
+from bract.plan import Plan
 from bract.settings import Settings, flatten, probe_steps, read, steps_of
 from server_app.rounds import head_mode
 from strategies import Federation, Member, create
@@ -76,9 +78,34 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
         f"of {settings.train.batch} in a turn"
         + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select else ""),
+        *privacy_lines(settings, [count for count in examples if count], probes=_extra_probe(plan)),
         f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
         f"{up:,} in all; down {down:,} for training",
     ]
+
+
+def privacy_lines(settings: Settings, examples: Sequence[int], *, probes: bool) -> list[str]:
+    """Noise and epsilon by round, for the clients with the fewest and the most examples."""
+    privacy = settings.privacy
+    if privacy.unit == "none":
+        return ["privacy    none: nothing bounds what a client's parts tell about its data (privacy.unit)"]
+    rounds = privacy.joins or settings.rounds
+    least, most = (
+        find(privacy, settings.train, count, rounds, probes=probes) for count in (min(examples), max(examples))
+    )
+    shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
+    by_round = ", ".join(f"{n}: {least.spent(n):.2f}" for n in shown)
+    return [
+        f"privacy    each example, epsilon {privacy.epsilon:g} at delta {privacy.delta:g} over {rounds} rounds joined; "
+        f"clip {privacy.clip:g}, {privacy.accountant}",
+        f"noise      multiplier {most.sigma:g} to {least.sigma:g}; sampling rate {most.rate:.3g} to {least.rate:.3g} "
+        "a step",
+        f"epsilon    by rounds joined, for the smallest client: {by_round}",
+    ]
+
+
+def _extra_probe(plan: Plan) -> bool:
+    return plan.select is not None and not plan.select.reuse
 
 
 def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:

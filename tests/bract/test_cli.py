@@ -1,6 +1,7 @@
 """The command line, up to the point where Flower is started."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,41 @@ def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, play, name
     values_up, up, down = (sum(row[k] for row in rows) for k in ("upload_values", "upload_bytes", "download_bytes"))
     assert f"({values_up // 6:,} values" in out
     assert f"{up:,} in all; down {down:,} for training" in out
+
+
+def test_plan_says_what_privacy_takes(capfd, model_folder, data_file):
+    values = f"model.name={model_folder} data.source=file:{data_file} data.max-length=32 train.batch=8 train.steps=4"
+    private = "privacy.unit=example privacy.epsilon=4 rounds=3"
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private]) == 0
+    out = capfd.readouterr().out
+    assert "each example, epsilon 4 at delta 1e-05 over 3 rounds joined; clip 1, prv" in out
+    by_round = re.search(r"smallest client: 1: ([\d.]+), 2: ([\d.]+), 3: ([\d.]+)", out)
+    assert by_round
+    first, second, third = (float(number) for number in by_round.groups())
+    assert 1 < first < second < third <= 4
+    assert third > 3.9
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values]) == 0
+    assert "privacy    none: nothing bounds what" in capfd.readouterr().out
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "privacy.delta=0.01"]) == 0
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "train.batch=50"]) == 1
+    assert "train.batch = 50: a client has fewer examples" in capfd.readouterr().err
+
+
+def test_the_ledger_is_shown(capfd, play, data_file):
+    assert cli.main(["ledger"]) == 0
+    assert "no private training has taken place here" in capfd.readouterr().out
+    play({"privacy.unit": "example", "train.batch": 8, "train.steps": 4})
+    assert cli.main(["ledger"]) == 0
+    out = capfd.readouterr().out
+    assert out.count("rounds 1 to 2") == 3
+    assert re.search(r"train.csv-[0-9a-f]{12}-1: epsilon [\d.]+ at delta 1e-05, 2 rounds", out)
+    from client_app.ledger import ledger_path
+
+    ledger_path(f"file:{data_file}", 1).write_text("{")
+    assert cli.main(["ledger"]) == 1
+    found = capfd.readouterr()
+    assert "damaged" in found.err
+    assert found.out.count("2 rounds") == 2  # the others are still shown
 
 
 def test_the_demo_has_a_node_for_every_branch():
