@@ -1,6 +1,7 @@
 """A private turn: asked of the ledger first, written down before it is trained, its reply kept before it leaves."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -63,7 +64,13 @@ class Account:
                 if over:
                     return self._with_statement(abstained(over), ledger, mechanism, plan)
                 ledger.write(entry)
-            reply = self._with_statement(train(self._private(mechanism, plan)), ledger, mechanism, plan)
+            try:
+                found = train(self._private(mechanism, plan))
+            except Exception as error:
+                # That it failed leaves the device too. So it is the reply, and the entry's only one.
+                why = str(error) if isinstance(error, BractError) else f"training failed ({type(error).__name__})"
+                found = abstained(why)
+            reply = self._with_statement(found, ledger, mechanism, plan)
             ledger.keep_reply(entry, packed(reply))
         return reply
 
@@ -88,7 +95,7 @@ class Account:
 
     def _private(self, mechanism: Mechanism, plan: Plan) -> Private:
         seed = self.settings.privacy.test_seed
-        noise = SecureNoise(f"{seed}/{self.partition}/{plan.round}") if seed else process_noise()
+        noise = SecureNoise(f"{seed}/{self.partition}/{plan.round}") if seed else process_noise(os.getpid())
         return Private(mechanism, noise, self.settings.privacy.clip_groups)
 
     def _with_statement(self, reply: RecordDict, ledger: Ledger, mechanism: Mechanism, plan: Plan) -> RecordDict:
@@ -106,8 +113,8 @@ class Account:
 
 
 @lru_cache(maxsize=1)
-def process_noise() -> SecureNoise:
-    """The process's noise, under a key of its own."""
+def process_noise(process: int) -> SecureNoise:
+    """The process's noise, under a key of its own: also after a fork, which would copy the stream."""
     return SecureNoise()
 
 
@@ -118,11 +125,10 @@ def abstained(reason: str) -> RecordDict:
 
 def packed(reply: RecordDict) -> bytes:
     """A reply as bytes: a line of JSON, and the payload."""
-    words: Any = {
-        REPORT: dict(reply.config_records[REPORT]),
-        METRICS: dict(reply.metric_records[METRICS]),
-        PRIVACY: dict(reply.config_records[PRIVACY]),
-    }
+    words: Any = {name: dict(reply.config_records[name]) for name in (REPORT, PRIVACY)}
+    if METRICS not in reply:
+        return json.dumps(words).encode() + b"\n"
+    words[METRICS] = dict(reply.metric_records[METRICS])
     return json.dumps(words).encode() + b"\n" + get_payload(reply).tobytes()
 
 
@@ -130,11 +136,8 @@ def unpacked(data: bytes) -> RecordDict:
     """The reply of `packed`."""
     line, _, payload = data.partition(b"\n")
     words = json.loads(line)
-    return RecordDict(
-        {
-            REPORT: ConfigRecord(words[REPORT]),
-            METRICS: MetricRecord(words[METRICS]),
-            PRIVACY: ConfigRecord(words[PRIVACY]),
-            PAYLOAD: payload_record(np.frombuffer(payload, dtype=np.uint8)),
-        }
-    )
+    reply = RecordDict({name: ConfigRecord(words[name]) for name in (REPORT, PRIVACY)})
+    if METRICS in words:
+        reply[METRICS] = MetricRecord(words[METRICS])
+        reply[PAYLOAD] = payload_record(np.frombuffer(payload, dtype=np.uint8))
+    return reply

@@ -105,6 +105,8 @@ class Client:
             raise BractError("the plan trains nothing")
         if not len(self.shard.train):
             return abstained("it has no examples to train on")
+        if self.limit is not None and self.settings.privacy.unit != "example":
+            return abstained("its node has a privacy-limit, and this run has privacy.unit = none")
         if self.settings.privacy.unit == "example":
             return self._account().turn(plan, content, lambda private: self._turn(plan, content, private))
         return self._turn(plan, content, None)

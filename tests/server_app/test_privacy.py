@@ -289,3 +289,59 @@ def test_lora_a2_s_probe_is_private_and_charged(play, probe, monkeypatch):
     charged = statement(folder)["clients"][0]["steps"]
     assert steps == {"epoch": [2, 10], "first-epoch": [2, 8]}[probe] * 9
     assert charged == {"epoch": 12, "first-epoch": 10}[probe]
+
+
+def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
+    from bract.settings import read
+    from server_app.rounds import run
+    from tests.harness import InProcessGrid
+
+    run_config = config({"rounds": 1})
+    folder = run(InProcessGrid(3, run_config, node_config={1: {"privacy-limit": 6}}), read(run_config))
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert [r["status"] for r in rows] == ["merged", "abstained", "merged"]
+    assert rows[1]["reason"] == "its node has a privacy-limit, and this run has privacy.unit = none"
+
+
+def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(play, data_file, monkeypatch):
+    """That training failed leaves the device: trained again under the same entry, it would be a second release."""
+    from client_app import private
+
+    calls = []
+    real = private.PrivateGradients.fill
+
+    def fill(self, examples, rows):
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("no more")
+        return real(self, examples, rows)
+
+    monkeypatch.setattr(private.PrivateGradients, "fill", fill)
+    values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
+    folder, _ = play(values)
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert (rows[0]["status"], rows[0]["reason"]) == ("abstained", "training failed (MemoryError)")
+    assert [r["status"] for r in rows[1:]] == ["merged", "merged"]
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert len(ledger.entries) == 1
+        assert b"MemoryError" in ledger.reply(ledger.entries[0])
+
+
+def test_a_forked_process_has_noise_of_its_own():
+    import multiprocessing
+    import os
+
+    from client_app.charge import process_noise
+
+    mine = process_noise(os.getpid())
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        theirs = pool.apply(_drawn)
+    assert theirs != mine.uniform(4).tolist()
+
+
+def _drawn():
+    import os
+
+    from client_app.charge import process_noise
+
+    return process_noise(os.getpid()).uniform(4).tolist()
