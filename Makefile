@@ -28,7 +28,7 @@ demo: $(STAMP)  ## a federated fine-tune in simulation, with a table and a repor
 	@$(BIN)/bract run
 
 test: $(STAMP)  ## all tests but the long ones
-	@$(BIN)/python -m pytest -m 'not long'
+	@$(BIN)/python -m pytest -m 'not long' -n 2 --dist loadfile
 
 lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check .

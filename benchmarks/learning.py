@@ -62,7 +62,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     from bract.examples import examples, measure, pad_id
     from bract.layout import Part
     from bract.model import shape
-    from bract.settings import steps_of
+    from bract.steps import steps_of
     from client_app import worker
     from client_app.train import train
     from server_app.rounds import head_mode

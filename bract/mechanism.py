@@ -6,7 +6,8 @@ from typing import Any
 
 from bract.accounting import USELESS, Accountant, Use, epsilon, noise_for
 from bract.errors import BractError
-from bract.settings import PrivacySettings, TrainSettings, probe_steps, steps_of
+from bract.settings import PrivacySettings, TrainSettings
+from bract.steps import probe_steps, steps_of
 
 # A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
 RATES_AN_OCTAVE = 4

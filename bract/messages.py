@@ -102,6 +102,12 @@ def metric(content: RecordDict, name: str, most: float = 1e9) -> float:
     return float(value)
 
 
+def optional_metric(content: RecordDict, name: str, most: float) -> float | None:
+    """A number from 0 to `most`, where the client reports it."""
+    record = content.get(METRICS)
+    return metric(content, name, most) if isinstance(record, MetricRecord) and name in record else None
+
+
 def count(content: RecordDict, name: str, most: int = 10**9) -> int:
     """A whole number from 0 to `most` that the client reports."""
     value = metric(content, name, most)

@@ -23,7 +23,8 @@ from bract.layout import PARTS, Layout, Parts
 from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan, Prune, Select
-from bract.settings import Settings, probe_steps, read, steps_of
+from bract.settings import Settings, read
+from bract.steps import probe_steps, steps_of
 from client_app import prune, worker
 from client_app import select as scoring
 from client_app.charge import Account, abstained
@@ -133,19 +134,21 @@ class Client:
             part: self.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
             for part in plan.sends
         }
-        return self._reply(plan, sent, slots, trained, share=private is None or self.settings.privacy.share_metrics)
+        return self._reply(plan, sent, slots, trained, private=private is not None)
 
     def _account(self) -> Account:
         source = identity(self.settings.data)
         return Account(self.settings, source, self.partition, len(self.shard.train), self.limit)
 
-    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained, *, share: bool) -> RecordDict:
+    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained, *, private: bool) -> RecordDict:
         """What leaves. Exact counts, losses and the head's share are the examples' own, and no noise is on them."""
         codec: Any = self.settings.wire.codec
         data = pack(self.layout, Payload(plan.round, sent, slots), codec, self._rng(plan.round, 1))
         metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
-        if share:
-            metrics |= {"examples": trained.examples, "loss": trained.loss, "head_share": trained.head_share}
+        if not private or self.settings.privacy.share_metrics:
+            metrics |= {"examples": trained.examples, "loss": trained.loss}
+            if private:
+                metrics["head_share"] = trained.head_share
         return RecordDict(
             {
                 REPORT: ConfigRecord({"status": "done"}),

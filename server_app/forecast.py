@@ -18,7 +18,8 @@ from bract.model import build, shape
 from bract.partition import Partition
 from bract.payload import HEADER
 from bract.plan import Plan
-from bract.settings import Settings, flatten, probe_steps, read, steps_of
+from bract.settings import Settings, flatten, read
+from bract.steps import probe_steps, steps_of
 from server_app.rounds import head_mode
 from strategies import Federation, Member, create
 from strategies.ranks import assign

@@ -215,7 +215,7 @@ class FederatedLora(Strategy):
         if self.federation.counts:
             row.examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
             row.loss = messages.metric(reply.content, "loss")
-            row.head_share = messages.metric(reply.content, "head_share", 1.0)
+            row.head_share = messages.optional_metric(reply.content, "head_share", 1.0)
         row.seconds = messages.metric(reply.content, "seconds")
         row.busy = messages.metric(reply.content, "busy")
         row.upload_values = payload.values

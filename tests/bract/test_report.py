@@ -331,3 +331,11 @@ def test_long_run_has_room_for_its_labels(tmp_path: Path) -> None:
     values = [attrs for tag, attrs in page.tags if tag == "text" and attrs["class"] == "value"]
     assert len(values) <= 12
     assert "70.0%" in page.words["text"]
+
+
+def test_the_report_compares_clients(play):
+    folder, _ = play({"strategy.name": "lora-a2", "lora.rank": 4, "rounds": 2})
+    page = (folder.path / "report.html").read_text()
+    assert "Clients compared" in page
+    assert "Overlap of slots" in page
+    assert "Similarity of A’s changes" in page

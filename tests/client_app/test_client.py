@@ -120,7 +120,8 @@ def test_the_probe_leaves_no_trace(client):
 
 
 def test_a_probe_is_one_epoch_or_a_fifth_of_the_steps():
-    from bract.settings import TrainSettings, probe_steps
+    from bract.settings import TrainSettings
+    from bract.steps import probe_steps
 
     assert probe_steps(TrainSettings(batch=8, steps=0, epochs=5), 100) == 13
     assert probe_steps(TrainSettings(batch=8, steps=20), 100) == 4
