@@ -61,7 +61,7 @@ def _rdp(uses: tuple[Use, ...], delta: float) -> float:
     found.history = [tuple(use) for use in uses]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the best order is at the end of the list: then it is looser still
-        return float(found.get_epsilon(delta, alphas=[*found.DEFAULT_ALPHAS, *LARGE_ORDERS]))
+        return max(0.0, float(found.get_epsilon(delta, alphas=[*found.DEFAULT_ALPHAS, *LARGE_ORDERS])))
 
 
 def _prv(uses: tuple[Use, ...], delta: float, error: float) -> float:

@@ -6,8 +6,8 @@ from typing import Any
 
 from bract.accounting import USELESS, Accountant, Use, epsilon, noise_for
 from bract.errors import BractError
+from bract.plan import Select
 from bract.settings import PrivacySettings, TrainSettings
-from bract.steps import probe_steps, steps_of
 
 # A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
 RATES_AN_OCTAVE = 4
@@ -19,7 +19,8 @@ class Mechanism:
 
     Guaranteed: training that takes its sampling rate, its clip and its noise from here, for at most
     `steps` in each of at most `rounds` rounds, is (epsilon, delta)-differentially private under adding
-    or removing one example, for everything that is computed from the noisy sums.
+    or removing one example's part in them (the number of examples being known), for everything that is
+    computed from the noisy sums.
     """
 
     epsilon: float
@@ -28,9 +29,10 @@ class Mechanism:
     clip: float
     sigma: float
     rate: float
-    expected: float  # examples in a batch, by which noisy sums are divided
+    batch: int  # by which noisy sums are divided: near rate * examples, and no secret
     steps: int  # in a round, those of a probe included
     rounds: int
+    probe: int = 0  # steps that choose slots, out of `steps`
 
     def spent(self, rounds: int) -> float:
         """Epsilon after so many rounds."""
@@ -48,7 +50,7 @@ def coarse_rate(batch: int, examples: int) -> float:
 
 
 def find(
-    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, *, probes: bool = False
+    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, select: Select | None = None
 ) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds of a client with so many examples.
 
@@ -65,7 +67,11 @@ def find(
             "set a smaller train.batch"
         )
     rate = coarse_rate(train.batch, examples)
-    steps = steps_of(train, examples) + (probe_steps(train, examples) if probes else 0)
+    # From the rate and not from the exact number of examples, which the number of steps would tell.
+    epoch = math.ceil(1 / rate)
+    training = train.steps or train.epochs * epoch
+    probe = 0 if select is None else min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
+    steps = training + (probe if select is not None and not select.reuse else 0)
     hint = "raise privacy.epsilon, or lower rounds, train.steps or train.batch"
     try:
         sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps * rounds, privacy.accountant)
@@ -75,5 +81,5 @@ def find(
         raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: takes a noise multiplier of {sigma:g}; {hint}")
     return Mechanism(
         privacy.epsilon, privacy.delta, privacy.accountant, privacy.clip, sigma, rate,  # type: ignore[arg-type]
-        rate * examples, steps, rounds,
+        train.batch, steps, rounds, probe,
     )  # fmt: skip

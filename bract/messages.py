@@ -2,7 +2,7 @@
 
 import json
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
@@ -76,7 +76,7 @@ def report(content: RecordDict) -> tuple[Status, str]:
     raise BractError("the reply does not say what became of the task")
 
 
-def privacy_line(content: RecordDict) -> dict[str, float | None] | None:
+def privacy_line(content: RecordDict) -> dict[str, Any] | None:
     """What the client's ledger says of this run; None where there is no privacy."""
     record = content.get(PRIVACY)
     if record is None:
@@ -84,13 +84,14 @@ def privacy_line(content: RecordDict) -> dict[str, float | None] | None:
     try:
         value = json.loads(str(record["line"]))
         line = {key: None if value[key] is None else float(value[key]) for key in PRIVACY_FIELDS}
+        uses = [[float(sigma), float(rate), float(steps)] for sigma, rate, steps in value["uses"]]
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BractError(f"the reply's privacy line cannot be read ({type(error).__name__})") from error
-    if any(number is not None and not 0 <= number < 1e12 for number in line.values()):
+    if any(number is not None and not 0 <= number < 1e12 for row in (line.values(), *uses) for number in row):
         raise BractError("the reply's privacy line is out of bounds")
     if any(line[key] is None for key in PRIVACY_FIELDS if key not in ("epsilon", "limit")):
         raise BractError("the reply's privacy line lacks a number")
-    return line
+    return {**line, "uses": uses}
 
 
 def metric(content: RecordDict, name: str, most: float = 1e9) -> float:

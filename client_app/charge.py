@@ -36,19 +36,21 @@ class Account:
     def mechanism(self, plan: Plan) -> Mechanism:
         """What this run's settings mean for this client; the same in every round."""
         rounds = self.settings.privacy.joins or self.settings.rounds
-        extra = plan.select is not None and not plan.select.reuse
-        return find(self.settings.privacy, self.settings.train, self.examples, rounds, probes=extra)
+        return find(self.settings.privacy, self.settings.train, self.examples, rounds, plan.select)
 
     def turn(self, plan: Plan, content: RecordDict, train: Callable[[Private], RecordDict]) -> RecordDict:
         """The reply to a request for training: trained, given again, or abstained.
 
         Guaranteed: what is trained was on disk as spent before; nothing is trained beyond the run's target
-        or the operator's limit; the same request is spent for once, however often it comes.
+        or the operator's limit; every reply that leaves has an entry of its own, or is the same bytes as before.
         """
         try:
             mechanism = self.mechanism(plan)
-        except BractError as error:
-            return abstained(str(error))
+        except BractError:  # its words would tell how many examples there are
+            return abstained(
+                "privacy.delta and train.batch do not fit its number of examples, or its noise would be past all "
+                "use; lower train.batch or privacy.delta, or raise privacy.epsilon"
+            )
         request = request_digest(str(content[PLAN][KEY]).encode(), get_payload(content).tobytes())
         entry = Entry(
             plan.federation, plan.round, request, mechanism.sigma, mechanism.rate, mechanism.steps, mechanism.delta,
@@ -59,7 +61,9 @@ class Account:
             kept = None if known is None else ledger.reply(known)
             if kept is not None:
                 return unpacked(kept)
-            if known is None:
+            # Only the newest entry, and only if nothing was ever answered to it, may be trained again for free.
+            unanswered = known == entry and known == ledger.entries[-1]
+            if not unanswered:
                 over = self._over(ledger, entry, mechanism)
                 if over:
                     return self._with_statement(abstained(over), ledger, mechanism, plan)
@@ -106,6 +110,7 @@ class Account:
             "epsilon": None if spent == float("inf") else spent,
             **mechanism.to_json(),
             "rounds": len(entries),
+            "uses": [[e.sigma, e.rate, e.steps] for e in entries],
             "limit": self.limit.epsilon if self.limit else None,
         }
         reply[PRIVACY] = ConfigRecord({"line": json.dumps(line)})

@@ -115,10 +115,9 @@ class Client:
     def _turn(self, plan: Plan, content: RecordDict, private: Private | None) -> RecordDict:
         net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
         before: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
-        left = steps_of(self.settings.train, len(self.shard.train))
+        probe, left = self._steps(plan, private)
         if plan.select is not None:
-            slots, probed = self._selected(net, plan, plan.select, before, slots, private)
-            left -= probed if plan.select.reuse else 0
+            slots = self._selected(net, plan, plan.select, before, slots, probe, private)
         trained = self._trained(net, plan, slots, left, private, penalty=self._penalty(plan, slots))
         after: Parts = {part: net.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
         for part, vector in after.items():
@@ -135,6 +134,14 @@ class Client:
             for part in plan.sends
         }
         return self._reply(plan, sent, slots, trained, private=private is not None)
+
+    def _steps(self, plan: Plan, private: Private | None) -> tuple[int, int]:
+        """Steps of the probe, and those that are left for training after it."""
+        if private is not None:
+            return private.mechanism.probe, private.mechanism.steps - private.mechanism.probe
+        count = len(self.shard.train)
+        steps, probe = steps_of(self.settings.train, count), probe_steps(self.settings.train, count)
+        return probe, steps - (probe if plan.select is not None and plan.select.reuse else 0)
 
     def _account(self) -> Account:
         source = identity(self.settings.data)
@@ -173,14 +180,14 @@ class Client:
         select: Select,
         before: Parts,
         slots: Slots | None,
+        steps: int,
         private: Private | None,
-    ) -> tuple[Slots, int]:
-        """Train for an epoch unmasked and score what changed: the best slots, and the steps that it took.
+    ) -> Slots:
+        """Train unmasked for some steps and score what changed: the best slots.
 
         Everything is put back, or, where the probe is reused, everything but the best slots and the head.
         """
         (part,) = (part for part in plan.trains if part != "head")
-        steps = probe_steps(self.settings.train, len(self.shard.train))
         probe = self._trained(
             net, plan, slots, steps, private, rng=self._rng(plan.round, 2), gradients=select.score == "sensitivity"
         )
@@ -199,7 +206,7 @@ class Client:
         net.set(part, start, self.layout)
         if not select.reuse and "head" in plan.trains:
             net.set("head", before["head"], self.layout)
-        return chosen, steps
+        return chosen
 
     def _penalty(self, plan: Plan, slots: Slots | None) -> Penalty | None:
         if plan.prune is None or slots is None or not plan.prune.penalty:

@@ -62,9 +62,9 @@ class Ledger:
         return [entry for entry in self.entries if entry.federation == federation]
 
     def find(self, federation: str, round_: int, request: str) -> Entry | None:
-        """The entry of this very request."""
+        """The newest entry of this very request."""
         wanted = (federation, round_, request)
-        return next((e for e in self.entries if (e.federation, e.round, e.request) == wanted), None)
+        return next((e for e in reversed(self.entries) if (e.federation, e.round, e.request) == wanted), None)
 
     def reply(self, entry: Entry) -> bytes | None:
         """The reply that was made for an entry, if it was made and is the newest."""
@@ -127,6 +127,8 @@ def request_digest(*pieces: bytes) -> str:
 
 def _read(path: Path) -> list[Entry]:
     if not path.exists():
+        if any(path.parent.glob(f"{path.stem}-*.reply")):  # it has replied, so it has spent
+            raise BractError(f"privacy ledger {path} is gone: nothing is trained on this data until it is restored")
         return []
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -59,6 +59,7 @@ class PrivateGradients:
         self.head_share = 0.0  # of the squared length of clipped gradients; private data, see `Trained`
         self._factors = factors
         self._seen = 0
+        self._rows, self._called = 0, set[nn.Module]()
 
     def __enter__(self) -> "PrivateGradients":
         trained = {id(p) for p in self._parameters}
@@ -70,10 +71,13 @@ class PrivateGradients:
         for leaf in self._leaves:
             leaf.train()
         self._hooks = GradSampleHooks(self._model, batch_first=True, loss_reduction="sum", strict=False)
+        self._checks = [leaf.register_forward_pre_hook(self._one_row_an_example) for leaf in self._leaves]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._hooks.cleanup()
+        for check in self._checks:
+            check.remove()
         for leaf in self._leaves:
             leaf.eval()
         for parameter in self._parameters:
@@ -93,7 +97,7 @@ class PrivateGradients:
             loss += self._add(examples, some, total)
         mechanism = self._mechanism
         noise = self._noise.normal(len(total)).float().to(total.device) * (mechanism.sigma * mechanism.clip)
-        noisy = (total + noise * self._inside) / mechanism.expected
+        noisy = (total + noise * self._inside) / mechanism.batch
         for parameter, piece in zip(self._parameters, noisy.split([p.numel() for p in self._parameters]), strict=True):
             parameter.grad = piece.view_as(parameter)
         return loss
@@ -102,6 +106,7 @@ class PrivateGradients:
         """Clipped gradients of a few examples, added to the sum."""
         ids, mask = batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
         labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
+        self._rows, self._called = len(rows), set()
         for parameter in self._parameters:
             parameter.grad_sample = None  # type: ignore[attr-defined]
             parameter.grad = None
@@ -112,11 +117,20 @@ class PrivateGradients:
         each[~torch.isfinite(each).all(dim=1)] = 0  # a gradient that is no number has no length to clip to
         bound = self._mechanism.clip * SAFE / math.sqrt(len(self._groups))
         for group in self._groups:
-            lengths = torch.linalg.vector_norm(each[:, group], dim=1)
-            each[:, group] *= (bound / lengths.clamp_min(1e-30)).clamp_max(1.0)[:, None]
+            lengths = torch.linalg.vector_norm(each[:, group], dim=1, dtype=torch.float64)  # float32 errs by 1e-4
+            each[:, group] *= (bound / lengths.clamp_min(1e-300)).clamp_max(1.0).float()[:, None]
         total += each.sum(dim=0)
         self._note(each)
         return float(losses.detach().sum())
+
+    def _one_row_an_example(self, leaf: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """A map that is used for something shared (DeBERTa's relative positions) mixes the examples' gradients."""
+        if inputs[0].shape[0] != self._rows or leaf in self._called:
+            raise BractError(
+                "the model uses an adapted map for more than each example's own states, so it cannot be trained "
+                "privately with these lora.targets"
+            )
+        self._called.add(leaf)
 
     def _of(self, parameter: nn.Parameter, count: int) -> Tensor:
         found = getattr(parameter, "grad_sample", None)

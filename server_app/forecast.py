@@ -17,7 +17,7 @@ from bract.messages import NPY_HEADER
 from bract.model import build, shape
 from bract.partition import Partition
 from bract.payload import HEADER
-from bract.plan import Plan
+from bract.plan import Select
 from bract.settings import Settings, flatten, read
 from bract.steps import probe_steps, steps_of
 from server_app.rounds import head_mode
@@ -79,21 +79,19 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
         f"of {settings.train.batch} in a turn"
         + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select else ""),
-        *privacy_lines(settings, [count for count in examples if count], probes=_extra_probe(plan)),
+        *privacy_lines(settings, [count for count in examples if count], plan.select),
         f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
         f"{up:,} in all; down {down:,} for training",
     ]
 
 
-def privacy_lines(settings: Settings, examples: Sequence[int], *, probes: bool) -> list[str]:
+def privacy_lines(settings: Settings, examples: Sequence[int], select: Select | None) -> list[str]:
     """Noise and epsilon by round, for the clients with the fewest and the most examples."""
     privacy = settings.privacy
     if privacy.unit == "none":
         return ["privacy    none: nothing bounds what a client's parts tell about its data (privacy.unit)"]
     rounds = privacy.joins or settings.rounds
-    least, most = (
-        find(privacy, settings.train, count, rounds, probes=probes) for count in (min(examples), max(examples))
-    )
+    least, most = (find(privacy, settings.train, count, rounds, select) for count in (min(examples), max(examples)))
     shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
     by_round = ", ".join(f"{n}: {least.spent(n):.2f}" for n in shown)
     return [
@@ -103,10 +101,6 @@ def privacy_lines(settings: Settings, examples: Sequence[int], *, probes: bool) 
         "a step",
         f"epsilon    by rounds joined, for the smallest client: {by_round}",
     ]
-
-
-def _extra_probe(plan: Plan) -> bool:
-    return plan.select is not None and not plan.select.reuse
 
 
 def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:

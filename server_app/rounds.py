@@ -173,7 +173,7 @@ class Rounds:
 def spent(strategy: FederatedLora) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
     known = [line["epsilon"] for line in strategy.privacy.values()]
-    return None if not known or None in known else max(known)  # type: ignore[type-var]  # no None among them
+    return None if not known or None in known else max(known)
 
 
 def between_clients(correct: Sequence[int], counts: Sequence[int]) -> dict[str, float | None]:

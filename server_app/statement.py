@@ -10,14 +10,17 @@ from bract.settings import Settings
 
 RELEASED = [
     "the parts of the adapter that each sampled client sends in each round, computed from noisy sums",
-    "each client's sampling rate, to a fourth root of two, which tells its number of examples to about a fifth",
+    "each client's sampling rate, which tells its number of examples roughly",
     "that a client took part, abstained or failed, and why, and how long it took",
 ]
 SHARED = (
     "each client's exact number of examples, its training loss and the head's share of it, by privacy.share-metrics"
 )
 NOT_COVERED = [
-    "examples that a client holds out: how many it has right in each round, and their loss, leave without noise",
+    "a client's number of examples, which is taken as known",
+    "examples that a client holds out: how many there are, how many it has right in each round, and their loss, leave "
+    "without noise; which they are is drawn from the run's seed, so another run may hold out what this one trained on",
+    "which examples are trained on: one example less at the source can move others in or out of what is held out",
     "the choice of settings, if it was made by looking at results of other runs on the same data",
     "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
     "a person with examples at several clients: their epsilons add up",
@@ -37,7 +40,7 @@ def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keep
     seeded = bool(privacy.test_seed)
     return {
         "unit": privacy.unit,
-        "relation": "add or remove one example, the number of examples being taken as known",
+        "relation": "one example's part in every draw there or not there, the number of examples being known",
         "sampling": "Poisson, per step, within each client; secret",
         "accountant": privacy.accountant,
         "versions": {name: version(name) for name in ("bract", "flwr")},
@@ -63,12 +66,12 @@ def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
 def prose(found: Mapping[str, Any]) -> str:
     """The statement in words, made of its fields alone."""
     epsilon = found["epsilon_max"]
-    if epsilon is None:
-        lead = (
-            "**This run protects nothing**: its noise came from a seed."
-            if "seed" in found["noise_source"]
-            else "No client has trained yet, so nothing was spent."
-        )
+    if "seed" in found["noise_source"]:
+        lead = "**This run protects nothing**: its noise came from a seed."
+    elif not found["clients"]:
+        lead = "No client has trained yet, so nothing was spent."
+    elif epsilon is None:
+        lead = "**What was spent is not known**: a client did not say."
     else:
         lead = (
             f"Whoever sees everything that was released in this run learns almost nothing that depends on any single "

@@ -48,7 +48,7 @@ class FederatedLora(Strategy):
         self.federation = federation
         self.rows: list[ClientRow] = []
         self.picture: dict[str, Any] = {}
-        self.privacy: dict[int, dict[str, float | None]] = {}  # by client: the newest line of its ledger
+        self.privacy: dict[int, dict[str, Any]] = {}  # by client: the newest line of its ledger
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
         self._whom: dict[str, int] = {}

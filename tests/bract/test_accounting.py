@@ -9,6 +9,7 @@ from opacus.accountants import GaussianAccountant, PRVAccountant
 from bract.accounting import Use, epsilon, noise_for
 from bract.errors import BractError
 from bract.mechanism import coarse_rate, find
+from bract.plan import Select
 from bract.settings import PrivacySettings, TrainSettings
 
 TABLE = [(1.0, 0.08, 39), (0.5, 0.02, 100), (0.6, 0.1, 50), (2.0, 0.05, 1000), (5.0, 0.5, 20), (10.0, 1.0, 20),
@@ -62,6 +63,11 @@ def test_the_noise_for_a_target_spends_nearly_all_of_it_and_no_more(target, rate
     assert google([Use(sigma, rate, steps)], 1e-5) <= target
 
 
+def test_epsilon_is_never_negative():
+    assert epsilon([Use(1000.0, 0.001, 1)], 0.01) >= 0
+    assert epsilon([Use(1000.0, 0.001, 1)], 0.01, "rdp") >= 0
+
+
 def test_a_target_past_all_use_is_an_error():
     with pytest.raises(BractError, match="no noise multiplier below 1000"):
         noise_for(0.01, 1e-5, 1.0, 100_000)
@@ -78,14 +84,16 @@ def test_the_sampling_rate_tells_the_number_of_examples_only_roughly():
 def test_the_mechanism_is_what_is_accounted_for():
     found = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, rounds=10)
     assert (found.steps, found.rounds, found.clip) == (20, 10, 1.0)
-    assert found.expected == found.rate * 400
+    assert found.batch == 16
     assert 0.97 * 3 < found.spent(10) <= 3
     assert found.spent(1) < found.spent(5) < found.spent(10)  # a client that joins less spends less
-    probing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, rounds=10, probes=True)
-    assert probing.steps == 24
+    probing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, 10, Select(4))
+    assert (probing.steps, probing.probe) == (24, 4)
     assert probing.sigma > found.sigma
+    reusing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, 10, Select(4, reuse=True))
+    assert (reusing.steps, reusing.probe) == (20, 4)
     epochs = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=0, epochs=2), 400, rounds=10)
-    assert epochs.steps == 50
+    assert epochs.steps == 2 * math.ceil(1 / epochs.rate)  # near 2 * 400 / 16, and no more exact than the rate
 
 
 @pytest.mark.parametrize(

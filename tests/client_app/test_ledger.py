@@ -75,6 +75,15 @@ def test_a_damaged_ledger_stops_training_and_is_not_begun_anew(damage):
     assert path.read_bytes() == before
 
 
+def test_a_ledger_that_is_gone_is_noticed():
+    with opened("demo", 0) as ledger:
+        ledger.write(entry())
+        ledger.keep_reply(entry(), b"x")
+    ledger_path("demo", 0).unlink()
+    with pytest.raises(BractError, match="privacy ledger .* is gone"), opened("demo", 0):
+        pass
+
+
 def test_noise_that_was_no_secret_counts_as_none():
     with opened("demo", 0) as ledger:
         ledger.write(entry(seeded=True))

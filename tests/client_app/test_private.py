@@ -20,7 +20,7 @@ from client_app.private import SAFE, PrivateGradients
 from client_app.train import Private, _outside, train
 from tests.harness import TEXTS, tiny_model
 
-MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, expected=8.0, steps=4, rounds=2)
+MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=4, rounds=2)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def summed(net, shard, rows, parts, mechanism, **options):
     with PrivateGradients(net, parts, replace(mechanism, sigma=0.0), SecureNoise("x"), pad=0, **options) as gradients:
         gradients.fill(shard, np.array(rows, dtype=np.int64))
     found = torch.cat([p.grad.reshape(-1) for part in parts for p in net.parameters_of(part)]).double()
-    return found * mechanism.expected
+    return found * mechanism.batch
 
 
 def middle_clip(net, shard, rows, parts):
@@ -169,7 +169,7 @@ def test_an_empty_draw_releases_noise_alone(folders, shard):
     mechanism = replace(MECHANISM, sigma=2.0, clip=0.5)
     with PrivateGradients(net, ("B",), mechanism, SecureNoise(), pad=0) as gradients:
         assert gradients.fill(shard, np.zeros(0, np.int64)) == 0.0
-    found = torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]) * mechanism.expected
+    found = torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]) * mechanism.batch
     assert abs(float(found.std()) - 1.0) < 0.2
     assert float(found.abs().min()) > 0
 
@@ -186,7 +186,7 @@ def test_the_steps_noise_has_its_variance_and_is_normal(folders, shard):
     with PrivateGradients(net, ("B",), mechanism, SecureNoise(), pad=0) as gradients:
         for _ in range(400):
             gradients.fill(shard, np.zeros(0, np.int64))
-            steps.append(torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]).double() * mechanism.expected)
+            steps.append(torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]).double() * mechanism.batch)
     draws = torch.stack(steps).numpy() / (mechanism.sigma * mechanism.clip)
     count = draws.size
     assert abs(draws.mean()) < 5 / math.sqrt(count)
@@ -232,6 +232,62 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
         PrivateGradients(plain, ("B",), MECHANISM, SecureNoise(), pad=0),
     ):
         pass
+
+
+def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard):
+    """As in DeBERTa, whose query map also projects relative positions: those gradients belong to no one example."""
+    net = net_of(folders["bert"])
+    layer = next(iter(net.layers.values()))
+    real = net.model.forward
+
+    def forward(*args, **kwargs):
+        layer(torch.ones(1, 3, 32))
+        return real(*args, **kwargs)
+
+    net.model.forward = forward
+    before = net.get("B").copy()
+    private = Private(replace(MECHANISM, sigma=1.0), SecureNoise())
+    for batch in (1, 4):  # also where a draw happens to have as many rows
+        shard_ = examples(["lost"] * batch, ["lost"] * batch, list(TEXTS), folders["bert"], 32)
+        with pytest.raises(BractError, match="for more than each example's own states"):
+            train(
+                net, net.layout, shard_, TrainSettings(batch=1, steps=1), ("B",), np.random.default_rng(0), pad=0,
+                private=replace(private, mechanism=replace(private.mechanism, rate=1.0)),
+            )  # fmt: skip
+    assert (net.get("B") == before).all()
+    assert not any(m._forward_pre_hooks for m in net.modules())
+
+
+def test_slots_that_do_not_train_get_no_noise(folders, shard):
+    net = net_of(folders["bert"])
+    outside = _outside(net, net.layout, ("B",), np.array([1, 4, 7]))
+    for p in net.parameters_of("B"):
+        p.requires_grad_(True)
+    with PrivateGradients(net, ("B",), replace(MECHANISM, sigma=3.0), SecureNoise(), pad=0, outside=outside) as source:
+        source.fill(shard, np.arange(4))
+    for p, (_, where) in zip(net.parameters_of("B"), outside, strict=True):
+        assert (p.grad[where] == 0).all()
+    assert sum(int((p.grad != 0).sum()) for p in net.parameters_of("B")) == 3 * 32
+
+
+def test_a_long_gradient_does_not_slip_past_the_clip():
+    """The length of twenty million numbers in float32 comes out short by some ten-thousandths."""
+    long = torch.full((1, 20_000_000), 0.01)
+    exact = 0.01 * math.sqrt(20_000_000)
+    found = float(torch.linalg.vector_norm(long, dim=1, dtype=torch.float64)[0])
+    assert abs(found / exact - 1) < 1e-6
+
+
+def test_noise_is_fresh_in_every_process():
+    import subprocess
+    import sys
+
+    code = (
+        "import os\nfrom client_app.charge import process_noise\nprint(process_noise(os.getpid()).uniform(3).tolist())"
+    )
+    drawn = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+             for _ in range(2)}  # fmt: skip
+    assert len(drawn) == 2
 
 
 def test_the_model_is_as_it_was_after_private_training(folders, shard):

@@ -43,6 +43,7 @@ def test_every_method_states_what_anyone_can_compute_again(play, data_file, name
         tight = again(client, 1e-5)
         assert tight <= client["epsilon"] <= min(8.0, 1.01 * tight)
         assert client["rounds"] == 3
+        assert client["uses"] == [[client["sigma"], client["sample_rate"], client["steps"]]] * 3
         assert client["steps"] == (5 if name == "lora-a2" else 4)  # its probe is charged
     assert found["epsilon_max"] == max(c["epsilon"] for c in found["clients"])  # never a mean
     rows = folder.rounds()
@@ -247,7 +248,9 @@ def test_a_client_with_too_few_examples_abstains_and_says_why(play):
     folder, _ = play({**PRIVATE, "train.batch": 4, "data.partition": "dirichlet:0.05", "seed": 3,
                       "federation.quorum": 0.1}, clients=4)  # fmt: skip
     rows = read_rows(folder.path / "clients.jsonl")
-    assert any("train.batch = 4: a client has fewer examples" in r["reason"] for r in rows)
+    said = {r["reason"] for r in rows if r["status"] == "abstained"}
+    assert any(reason.startswith("privacy.delta and train.batch do not fit its number") for reason in said)
+    assert not any(character.isdigit() for reason in said for character in reason)  # not how many it has
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -345,3 +348,75 @@ def _drawn():
     from client_app.charge import process_noise
 
     return process_noise(os.getpid()).uniform(4).tolist()
+
+
+def requests_of(grid):
+    """The requests for training that were sent, as (partition, content)."""
+    return [(p, read_back(request)) for kind, p, request, _ in grid.log if kind == TRAIN]
+
+
+def test_an_old_request_is_not_trained_again_for_free(play, data_file):
+    """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
+    from bract.settings import read
+    from client_app.client import Client
+    from client_app.ledger import Limit
+
+    _, grid = play({**PRIVATE, "rounds": 2})
+    mine = [content for p, content in requests_of(grid) if p == 0]
+    client = Client(read(grid.run_config), 0, 3, None, Limit(8.0, 1e-5))
+    seen = set()
+    for _ in range(4):
+        for content in mine:
+            reply = client.train(content)
+            if PAYLOAD in reply:
+                seen.add(reply[PAYLOAD]["payload"].data)
+    assert len(seen) == 1  # the newest, again and again; the older one would have to be paid for, and cannot
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert len(ledger.entries) == 2
+
+
+def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_file, monkeypatch):
+    """Killed after the ledger was written and before anything left: nothing more is spent. With other noise, it is."""
+    from bract.settings import read
+    from client_app import charge
+    from client_app.client import Client
+
+    values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
+    _, grid = play({**values, "run.folder": ""})
+    content = next(content for p, content in requests_of(grid) if p == 0)
+    with opened(f"file:{data_file}", 0) as ledger:
+        for path in ledger.path.parent.glob("*-0-*.reply"):
+            path.unlink()  # as if it had been killed before
+    client = Client(read(grid.run_config), 0, 3)
+    assert PAYLOAD in client.train(content)
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert len(ledger.entries) == 1
+        for path in ledger.path.parent.glob("*-0-*.reply"):
+            path.unlink()
+    louder = Client(read({**grid.run_config, "privacy.epsilon": 1000.0}), 0, 3)
+    louder.train(content)
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert len(ledger.entries) == 2
+        assert ledger.entries[1].sigma < ledger.entries[0].sigma
+    assert charge.SLACK < 1.001
+
+
+def test_a_seeded_run_is_in_the_ledger_as_one(play, data_file):
+    play({**PRIVATE, "privacy.test-seed": "t", "rounds": 1})
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert [e.seeded for e in ledger.entries] == [True]
+        assert ledger.spent(1e-5) == float("inf")
+
+
+def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
+    """The same epsilon at a smaller delta allows less."""
+    from bract.settings import read
+    from server_app.rounds import run
+    from tests.harness import InProcessGrid
+
+    run_config = config({**PRIVATE, "privacy.epsilon": 4.0, "privacy.delta": 1e-3})
+    own = {0: {"privacy-limit": 4.05, "privacy-delta": 1e-3}, 1: {"privacy-limit": 4.05, "privacy-delta": 1e-9}}
+    folder = run(InProcessGrid(3, run_config, node_config=own), read(run_config))
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert {r["status"] for r in rows if r["partition"] == 0} == {"merged"}
+    assert "abstained" in {r["status"] for r in rows if r["partition"] == 1}
