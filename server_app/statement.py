@@ -74,9 +74,9 @@ def prose(found: Mapping[str, Any]) -> str:
         lead = "**What was spent is not known**: a client did not say."
     else:
         lead = (
-            f"Whoever sees everything that was released in this run learns almost nothing that depends on any single "
-            f"example: ε = {epsilon:.3g} at δ = {found['delta']:g}, for the client that spent most "
-            f"(the target was {found['epsilon_target']:g})."
+            f"For any single example, everything that was released in this run is differentially private with "
+            f"ε = {epsilon:.3g} at δ = {found['delta']:g}, for the client that spent most (the target was "
+            f"{found['epsilon_target']:g}). The smaller ε, the less can be told; at 8 and above the bound is weak."
         )
     rows = [
         f"| {c['partition']} | {'-' if c['epsilon'] is None else format(c['epsilon'], '.4g')} | {c['sigma']:g} | "
