@@ -79,7 +79,8 @@ def find(
         raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
     if sigma > USELESS:
         raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: takes a noise multiplier of {sigma:g}; {hint}")
+    accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(
-        privacy.epsilon, privacy.delta, privacy.accountant, privacy.clip, sigma, rate,  # type: ignore[arg-type]
+        privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, rate,
         train.batch, steps, rounds, probe,
     )  # fmt: skip

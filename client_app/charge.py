@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
-from bract.accounting import epsilon
+from bract.accounting import Use, epsilon
 from bract.errors import BractError
 from bract.mechanism import Mechanism, find
 from bract.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record
@@ -80,9 +80,9 @@ class Account:
 
     def _over(self, ledger: Ledger, entry: Entry, mechanism: Mechanism) -> str:
         """Why this entry must not be spent; nothing if it may."""
-        planned = Entry(**{**vars(entry), "seeded": False})  # a test's noise is checked as if it were noise
-        run = [*(Entry(**{**vars(e), "seeded": False}) for e in ledger.of(entry.federation)), planned]
-        spent = epsilon([e.use for e in run], mechanism.delta, mechanism.accountant)
+        # A test's noise is checked as if it were noise: by its size, not by `Entry.use`.
+        run = [Use(e.sigma, e.rate, e.steps) for e in (*ledger.of(entry.federation), entry)]
+        spent = epsilon(run, mechanism.delta, mechanism.accountant)
         if spent > mechanism.epsilon * SLACK:
             return (
                 f"its privacy budget for this run is spent: another round would make it {spent:.4g} of "

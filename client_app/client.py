@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +24,7 @@ from bract.payload import Payload, pack, unpack
 from bract.plan import Plan, Prune, Select
 from bract.settings import Settings, read
 from bract.steps import probe_steps, steps_of
-from client_app import prune, worker
+from client_app import node, prune, worker
 from client_app import select as scoring
 from client_app.charge import Account, abstained
 from client_app.ledger import Limit
@@ -58,7 +57,7 @@ class Client:
             ) from error
         if not 0 <= partition < clients:
             raise BractError(f"partition-id={partition} should be from 0 to {clients - 1}")
-        rank, limit = _rank(context.node_config.get("rank")), _limit(context.node_config)
+        rank, limit = node.rank(context.node_config), node.limit(context.node_config)
         return Client(read(context.run_config), partition, clients, rank, limit)
 
     @cached_property
@@ -108,12 +107,14 @@ class Client:
             return abstained("it has no examples to train on")
         if self.limit is not None and self.settings.privacy.unit != "example":
             return abstained("its node has a privacy-limit, and this run has privacy.unit = none")
-        if self.settings.privacy.unit == "example":
-            return self._account().turn(plan, content, lambda private: self._turn(plan, content, private))
-        return self._turn(plan, content, None)
-
-    def _turn(self, plan: Plan, content: RecordDict, private: Private | None) -> RecordDict:
+        # Before the ledger is asked: a bad payload or lost state is an error that costs nothing.
         net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
+        if self.settings.privacy.unit == "example":
+            return self._account().turn(plan, content, lambda private: self._turn(plan, net, slots, private))
+        return self._turn(plan, net, slots, None)
+
+    def _turn(self, plan: Plan, net: model.Classifier, slots: Slots | None, private: Private | None) -> RecordDict:
+        """Train what is laid in, keep what stays, and make the reply."""
         before: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
         probe, left = self._steps(plan, private)
         if plan.select is not None:
@@ -308,28 +309,6 @@ class Client:
 
     def _rng(self, round_: int, stream: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, 2, round_, self.partition, stream])
-
-
-def _rank(value: Any) -> float | None:
-    """The node's own `rank`; None where it says nothing."""
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 4096:
-        raise BractError(f"rank={value!r} in the node's configuration should be a number above 0 up to 4096: rank=4")
-    return float(value)
-
-
-def _limit(config: Mapping[str, Any]) -> Limit | None:
-    """The operator's `privacy-limit`, an epsilon for the life of the data, at `privacy-delta` (1e-5)."""
-    if "privacy-limit" not in config:
-        return None
-    try:
-        limit = Limit(float(config["privacy-limit"]), float(config.get("privacy-delta", 1e-5)))
-    except (TypeError, ValueError) as error:
-        raise BractError(f"privacy-limit in the node's configuration should be a number: {error}") from error
-    if not (0 <= limit.epsilon < math.inf and 0 < limit.delta < 1):
-        raise BractError("privacy-limit in the node's configuration should be an epsilon, such as privacy-limit=10")
-    return limit
 
 
 def digest(texts: Iterable[str]) -> str:

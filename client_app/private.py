@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -51,10 +52,12 @@ class PrivateGradients:
         cut = groups == "head" and 0 < factors < total
         self._groups = [slice(0, factors), slice(factors, total)] if cut else [slice(0, total)]
         self._inside = torch.ones(total, device=model.device)
+        ends = accumulate(p.numel() for p in self._parameters)
+        starts = {id(p): end - p.numel() for p, end in zip(self._parameters, ends, strict=True)}
         for parameter, where in outside or []:
             mask = torch.ones_like(parameter)
             mask[where] = 0
-            start = self._start(parameter)
+            start = starts[id(parameter)]
             self._inside[start : start + parameter.numel()] = mask.reshape(-1)
         self.head_share = 0.0  # of the squared length of clipped gradients; private data, see `Trained`
         self._factors = factors
@@ -81,7 +84,7 @@ class PrivateGradients:
         for leaf in self._leaves:
             leaf.eval()
         for parameter in self._parameters:
-            parameter.grad_sample = None  # type: ignore[attr-defined]
+            parameter.grad_sample = None  # type: ignore[attr-defined]  # Opacus's own
 
     def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
         """Poisson draws: their sizes vary, and one may be empty."""
@@ -108,7 +111,7 @@ class PrivateGradients:
         labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
         self._rows, self._called = len(rows), set()
         for parameter in self._parameters:
-            parameter.grad_sample = None  # type: ignore[attr-defined]
+            parameter.grad_sample = None  # type: ignore[attr-defined]  # Opacus's own
             parameter.grad = None
         # One loss an example, summed: a mean would make an example's gradient depend on the others.
         losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
@@ -146,11 +149,3 @@ class PrivateGradients:
             shares = squares[:, self._factors :].sum(dim=1) / whole.clamp_min(1e-30)
             self.head_share = (self.head_share * self._seen + float(shares.sum())) / (self._seen + len(each))
         self._seen += len(each)
-
-    def _start(self, parameter: nn.Parameter) -> int:
-        start = 0
-        for other in self._parameters:
-            if other is parameter:
-                return start
-            start += other.numel()
-        raise BractError("a slot of a part that does not train")

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract import initial
-from bract.layout import FACTORS, Layout, Parts, Vector
+from bract.layout import FACTORS, Layout, Part, Parts, Vector
 from bract.payload import Payload, PayloadError
 from bract.plan import Plan
 from strategies.base import FederatedLora
@@ -85,12 +85,12 @@ class ProductMean:
         new: Parts = {"A": np.concatenate(found["A"]), "B": np.concatenate(found["B"])}
         return new if self._head is None else {**new, **self._head.result(before)}
 
-    def _ranks(self, part: str, payload: Payload) -> list[Matrix]:
+    def _ranks(self, part: Part, payload: Payload) -> list[Matrix]:
         """Each module's rows in a reply, those that were sent."""
         layout = self._layout
         slots = np.arange(layout.slots) if payload.slots is None else payload.slots
-        ends = np.cumsum(layout.widths(part)[slots])  # type: ignore[arg-type]
-        rows = np.split(payload.parts[part].astype(np.float64), ends[:-1])  # type: ignore[index]
+        ends = np.cumsum(layout.widths(part)[slots])
+        rows = np.split(payload.parts[part].astype(np.float64), ends[:-1])
         width = [m.d_in if part == "A" else m.d_out for m in layout.modules]
         return [
             np.array([row for slot, row in zip(slots, rows, strict=True) if slot // layout.rank == m]).reshape(-1, w)

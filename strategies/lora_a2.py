@@ -41,6 +41,7 @@ the paper's own ablation puts most of the gain down to it.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from bract.plan import Plan, Select
 from strategies.base import FederatedLora
@@ -56,10 +57,10 @@ class LoRAA2(FederatedLora):
         """Select, train and send the budget's slots of the round's factor."""
         layout = self.federation.layout
         count = budget(min(member.rank, layout.rank), len(layout.modules))
-        score = self.federation.strategy.score
+        score: Any = self.federation.strategy.score  # text in the settings, which have checked it
         return replace(
             self.in_turn(server_round, member),
-            select=Select(count, score, self.federation.strategy.probe == "first-epoch"),  # type: ignore[arg-type]
+            select=Select(count, score, reuse=self.federation.strategy.probe == "first-epoch"),
             changes=True,
         )
 

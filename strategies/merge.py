@@ -80,8 +80,8 @@ class WeightedMean:
         for part, total in self._sums.items():
             total.check(weight, payload.parts[part])
         for part, total in self._sums.items():
-            whole = payload.slots is None or part == "head"
-            where = None if whole else self._layout.positions(part, payload.slots)  # type: ignore[arg-type]
+            slots = payload.slots
+            where = None if slots is None or part == "head" else self._layout.positions(part, slots)
             total.add(weight, payload.parts[part], where)
         self._weights.append(weight)
 

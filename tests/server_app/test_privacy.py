@@ -420,3 +420,20 @@ def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
     rows = read_rows(folder.path / "clients.jsonl")
     assert {r["status"] for r in rows if r["partition"] == 0} == {"merged"}
     assert "abstained" in {r["status"] for r in rows if r["partition"] == 1}
+
+
+def test_a_bad_request_costs_nothing(play, data_file):
+    """A payload of the wrong slots is an error before the ledger is asked."""
+    from bract.errors import BractError
+    from bract.messages import PLAN
+    from bract.plan import Plan
+    from bract.settings import read
+    from client_app.client import Client
+
+    _, grid = play({**PRIVATE, "rounds": 1})
+    content = next(content for p, content in requests_of(grid) if p == 0)
+    content[PLAN] = Plan(2, "other", ("B",), ("B",), ("B",)).to_record()  # of another round than its payload
+    with pytest.raises(BractError, match="round 1, this is round 2"):
+        Client(read(grid.run_config), 0, 3).train(content)
+    with opened(f"file:{data_file}", 0) as ledger:
+        assert len(ledger.entries) == 1
