@@ -48,8 +48,8 @@ def steps(kind: str, batch: int, length: int, parts: Any, scratch: Path) -> dict
     from bract.examples import Examples
     from bract.initial import draw
     from bract.mechanism import Mechanism
+    from bract.noise import SecureNoise
     from bract.settings import TrainSettings
-    from client_app.noise import SecureNoise
     from client_app.private import PrivateGradients
     from client_app.train import PlainGradients, _optimizer
 

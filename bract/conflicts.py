@@ -37,18 +37,42 @@ def conflicts(settings: "Settings") -> list[str]:
 
 def _unprotected(settings: "Settings") -> list[str]:
     """What has no valid guarantee under privacy: refused, not run without one."""
-    found: list[str] = []
     if settings.privacy.unit == "none":
-        return found
+        return []
+    if settings.privacy.unit == "client":
+        return _unprotected_clients(settings)
+    found: list[str] = []
     if settings.lora.variant == "vera":
         found.append(
-            "lora.variant = 'vera': its vectors have no gradients for each example, so privacy.unit must be none"
+            "lora.variant = 'vera': its vectors have no gradients for each example, so privacy.unit must be none "
+            "or client"
         )
     if settings.strategy.weights == "examples" and not settings.privacy.share_metrics:
         found.append(
             "strategy.weights = 'examples': would tell the server exact numbers of examples; leave it auto, or "
             "set privacy.share-metrics = true"
         )
+    return found
+
+
+def _unprotected_clients(settings: "Settings") -> list[str]:
+    """What is no bounded sum of clients' updates, or is about examples alone."""
+    found, strategy, privacy = [], settings.strategy, settings.privacy
+    if strategy.name == "flexlora":
+        found.append(
+            "strategy.name = 'flexlora': merges products, which are no sum of updates that noise could be added to; "
+            "with privacy.unit = client take hetlora or lora-a2"
+        )
+    if strategy.local_b == "passed":
+        found.append("strategy.local-b = 'passed': hands a client's B to the next one as it is; set it to own")
+    if strategy.weights not in ("auto", "uniform"):
+        found.append(f"strategy.weights = {strategy.weights!r}: privacy.unit = client weighs all clients the same")
+    if strategy.divide == "selected":
+        found.append("strategy.divide = 'selected': divides by what clients chose, and privacy.unit = client may not")
+    if privacy.joins:
+        found.append(f"privacy.joins = {privacy.joins}: is for privacy.unit = example; the server counts all rounds")
+    if privacy.clip_groups != "all":
+        found.append(f"privacy.clip-groups = {privacy.clip_groups!r}: is for privacy.unit = example")
     return found
 
 

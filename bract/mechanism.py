@@ -20,7 +20,8 @@ class Mechanism:
     Guaranteed: training that takes its sampling rate, its clip and its noise from here, for at most
     `steps` in each of at most `rounds` rounds, is (epsilon, delta)-differentially private under adding
     or removing one example's part in them (the number of examples being known), for everything that is
-    computed from the noisy sums.
+    computed from the noisy sums. Where clients are protected and not examples, the same holds of one
+    client's updates: then a round is one step.
     """
 
     epsilon: float
@@ -29,7 +30,7 @@ class Mechanism:
     clip: float
     sigma: float
     rate: float
-    batch: int  # by which noisy sums are divided: near rate * examples, and no secret
+    batch: float  # by which noisy sums are divided: near rate * examples, and no secret
     steps: int  # in a round, those of a probe included
     rounds: int
     probe: int = 0  # steps that choose slots, out of `steps`
@@ -72,15 +73,39 @@ def find(
     training = train.steps or train.epochs * epoch
     probe = 0 if select is None else min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
     steps = training + (probe if select is not None and not select.reuse else 0)
-    hint = "raise privacy.epsilon, or lower rounds, train.steps or train.batch"
-    try:
-        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps * rounds, privacy.accountant)
-    except BractError as error:
-        raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
-    if sigma > USELESS:
-        raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: takes a noise multiplier of {sigma:g}; {hint}")
+    sigma = _noise(privacy, rate, steps * rounds, "rounds, train.steps or train.batch")
     accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(
         privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, rate,
         train.batch, steps, rounds, probe,
     )  # fmt: skip
+
+
+def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, rounds: int) -> Mechanism:
+    """The mechanism that spends the target over `rounds` rounds, each of a Poisson sample of so many clients.
+
+    Raises BractError, saying what could be changed, where there is none that one would want.
+    """
+    if privacy.delta * clients >= 1:
+        raise BractError(
+            f"privacy.delta = {privacy.delta:g}: should be well below one in the number of clients, which is "
+            f"{clients}; set it below {1 / (10 * clients):.0e}"
+        )
+    sigma = _noise(privacy, fraction, rounds, "rounds or federation.fraction")
+    accountant: Any = privacy.accountant
+    return Mechanism(
+        privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, fraction,
+        max(1.0, fraction * clients), 1, rounds,
+    )  # fmt: skip
+
+
+def _noise(privacy: PrivacySettings, rate: float, steps: int, lower: str) -> float:
+    hint = f"raise privacy.epsilon, or lower {lower}"
+    accountant: Any = privacy.accountant
+    try:
+        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, accountant)
+    except BractError as error:
+        raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
+    if sigma > USELESS:
+        raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: takes a noise multiplier of {sigma:g}; {hint}")
+    return sigma

@@ -87,6 +87,11 @@ class RunFolder:
         return self.path / "checkpoint" / "state.safetensors"
 
     @property
+    def pending(self) -> Path:
+        """A round that was merged and not yet measured, where that must not happen twice."""
+        return self.path / "checkpoint" / "pending.safetensors"
+
+    @property
     def adapter(self) -> Path:
         """The exported model."""
         return self.path / "adapter"

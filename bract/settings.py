@@ -182,10 +182,14 @@ class TrainSettings:
 class PrivacySettings:
     """What is guaranteed to the clients' examples."""
 
-    unit: str = setting("none", "what is protected: nothing, or each example", choices=("none", "example"))
+    unit: str = setting(
+        "none",
+        "what is protected: nothing, each example (by its client), or each client (by the server, who is trusted)",
+        choices=("none", "example", "client"),
+    )
     epsilon: float = setting(8.0, "the target over the whole run", low=0.01, high=1000)
-    delta: float = setting(1e-5, "well below one in the number of a client's examples", low=1e-12, high=0.01)
-    clip: float = setting(1.0, "the longest that an example's gradient may be", low=1e-6, high=1e6)
+    delta: float = setting(1e-5, "well below one in the number of examples or clients", low=1e-12, high=0.01)
+    clip: float = setting(1.0, "the longest that an example's gradient or a client's update may be", low=1e-6, high=1e6)
     clip_groups: str = setting(
         "all",
         "all: one clip over everything that trains; head: the factors and the head each for themselves",

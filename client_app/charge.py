@@ -1,26 +1,22 @@
 """A private turn: asked of the ledger first, written down before it is trained, its reply kept before it leaves."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
-from bract.accounting import Use, epsilon
+from bract.accounting import SLACK, Use, epsilon
 from bract.errors import BractError
 from bract.mechanism import Mechanism, find
 from bract.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record
+from bract.noise import SecureNoise, process_noise
 from bract.plan import KEY, Plan
 from bract.settings import Settings
 from client_app.ledger import Entry, Ledger, Limit, opened, request_digest
-from client_app.noise import SecureNoise
 from client_app.train import Private
-
-SLACK = 1 + 1e-6  # of a target: rounding in the accountant is no overspending
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class Account:
 
     def _private(self, mechanism: Mechanism, plan: Plan) -> Private:
         seed = self.settings.privacy.test_seed
-        noise = SecureNoise(f"{seed}/{self.partition}/{plan.round}") if seed else process_noise(os.getpid())
+        noise = SecureNoise(f"{seed}/{self.partition}/{plan.round}") if seed else process_noise()
         return Private(mechanism, noise, self.settings.privacy.clip_groups)
 
     def _with_statement(self, reply: RecordDict, ledger: Ledger, mechanism: Mechanism, plan: Plan) -> RecordDict:
@@ -115,12 +111,6 @@ class Account:
         }
         reply[PRIVACY] = ConfigRecord({"line": json.dumps(line)})
         return reply
-
-
-@lru_cache(maxsize=1)
-def process_noise(process: int) -> SecureNoise:
-    """The process's noise, under a key of its own: also after a fork, which would copy the stream."""
-    return SecureNoise()
 
 
 def abstained(reason: str) -> RecordDict:

@@ -106,7 +106,8 @@ class Client:
         if not len(self.shard.train):
             return abstained("it has no examples to train on")
         if self.limit is not None and self.settings.privacy.unit != "example":
-            return abstained("its node has a privacy-limit, and this run has privacy.unit = none")
+            unit = self.settings.privacy.unit
+            return abstained(f"its node has a privacy-limit, and this run has privacy.unit = {unit}, not example")
         # Before the ledger is asked: a bad payload or lost state is an error that costs nothing.
         net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
         if self.settings.privacy.unit == "example":
@@ -134,7 +135,7 @@ class Client:
             part: self.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
             for part in plan.sends
         }
-        return self._reply(plan, sent, slots, trained, private=private is not None)
+        return self._reply(plan, sent, slots, trained)
 
     def _steps(self, plan: Plan, private: Private | None) -> tuple[int, int]:
         """Steps of the probe, and those that are left for training after it."""
@@ -148,14 +149,15 @@ class Client:
         source = identity(self.settings.data)
         return Account(self.settings, source, self.partition, len(self.shard.train), self.limit)
 
-    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained, *, private: bool) -> RecordDict:
+    def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained) -> RecordDict:
         """What leaves. Exact counts, losses and the head's share are the examples' own, and no noise is on them."""
+        unit = self.settings.privacy.unit
         codec: Any = self.settings.wire.codec
         data = pack(self.layout, Payload(plan.round, sent, slots), codec, self._rng(plan.round, 1))
         metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
-        if not private or self.settings.privacy.share_metrics:
+        if unit == "none" or self.settings.privacy.share_metrics:
             metrics |= {"examples": trained.examples, "loss": trained.loss}
-            if private:
+            if unit == "example":
                 metrics["head_share"] = trained.head_share
         return RecordDict(
             {

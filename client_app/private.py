@@ -16,7 +16,7 @@ from bract.examples import Examples
 from bract.layout import Part
 from bract.mechanism import Mechanism
 from bract.model import Classifier, batch_of
-from client_app.noise import SecureNoise
+from bract.noise import SecureNoise
 
 MICRO = 32  # examples whose gradients are in memory at a time
 SAFE = 1 - 1e-5  # of the clip: rounding in a norm of float32 must not let anything past it
@@ -89,7 +89,7 @@ class PrivateGradients:
     def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
         """Poisson draws: their sizes vary, and one may be empty."""
         for _ in range(steps):
-            yield self._noise.chosen(examples, self._mechanism.rate).numpy()
+            yield self._noise.chosen(examples, self._mechanism.rate)
 
     def fill(self, examples: Examples, rows: NDArray[np.int64]) -> float:
         """The gradients of one step, of a whole draw; returns the draw's summed loss, which is private data."""
@@ -99,7 +99,9 @@ class PrivateGradients:
             some = order[start : start + MICRO]
             loss += self._add(examples, some, total)
         mechanism = self._mechanism
-        noise = self._noise.normal(len(total)).float().to(total.device) * (mechanism.sigma * mechanism.clip)
+        noise = torch.from_numpy(self._noise.normal(len(total))).float().to(total.device) * (
+            mechanism.sigma * mechanism.clip
+        )
         noisy = (total + noise * self._inside) / mechanism.batch
         for parameter, piece in zip(self._parameters, noisy.split([p.numel() for p in self._parameters]), strict=True):
             parameter.grad = piece.view_as(parameter)

@@ -13,9 +13,9 @@ from bract.examples import Examples
 from bract.layout import FACTORS, Layout, Part, Parts
 from bract.mechanism import Mechanism
 from bract.model import Classifier, batch_of
+from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from bract.steps import steps_of
-from client_app.noise import SecureNoise
 from client_app.private import PrivateGradients
 
 

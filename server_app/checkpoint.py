@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +74,34 @@ class Checkpoint:
                 f"run.resume: the run's layout is {self.layout.fingerprint.hex()}, the clients have "
                 f"{layout.fingerprint.hex()}"
             )
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A round that was merged and of which nothing has left yet.
+
+    Noise that the server has drawn must not be drawn again for the same round: whoever saw two results could
+    average them. So the result is on disk before anyone is told of it, and a run that goes on takes it up.
+    """
+
+    after: Checkpoint
+    clients: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    picture: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write it beside the checkpoint."""
+        rows = {"clients": self.clients, "metrics": self.metrics, "picture": self.picture}
+        memory = {"after": dict(self.after.memory), **rows}
+        replace(self.after, memory=memory).save(path)
+
+    @staticmethod
+    def load(path: Path, before: Checkpoint) -> "Pending | None":
+        """What follows this checkpoint, if it was merged already."""
+        if not path.is_file():
+            return None
+        found = Checkpoint.load(path)
+        if (found.round, found.federation) != (before.round + 1, before.federation):
+            return None
+        rows = dict(found.memory)
+        return Pending(replace(found, memory=rows.pop("after")), **rows)

@@ -12,7 +12,7 @@ from bract.codec import Codec, encoded_size
 from bract.conflicts import BY_RANK
 from bract.errors import BractError
 from bract.layout import Layout, Part
-from bract.mechanism import find
+from bract.mechanism import find, find_for_clients
 from bract.messages import NPY_HEADER
 from bract.model import build, shape
 from bract.partition import Partition
@@ -79,9 +79,29 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
         f"of {settings.train.batch} in a turn"
         + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select else ""),
-        *privacy_lines(settings, [count for count in examples if count], plan.select),
+        *(
+            client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
+            if settings.privacy.unit == "client"
+            else privacy_lines(settings, [count for count in examples if count], plan.select)
+        ),
         f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
         f"{up:,} in all; down {down:,} for training",
+    ]
+
+
+def client_privacy_lines(settings: Settings, clients: int, values: int) -> list[str]:
+    """Noise and epsilon by round, where the server protects whole clients."""
+    privacy, rounds = settings.privacy, settings.rounds
+    found = find_for_clients(privacy, clients, settings.federation.fraction, rounds)
+    shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
+    length = found.sigma * found.clip * values**0.5 / found.batch
+    return [
+        f"privacy    each client, by a server that is trusted: epsilon {privacy.epsilon:g} at delta {privacy.delta:g} "
+        f"over {rounds} rounds; clip {privacy.clip:g}, {privacy.accountant}",
+        f"noise      multiplier {found.sigma:g}; clients are sampled at {found.rate:.3g} a round, and their sum "
+        f"is divided by {found.batch:g}",
+        f"           a round's mean has noise {length:.3g} long on an update at most {privacy.clip:g} long",
+        f"epsilon    by rounds: {', '.join(f'{n}: {found.spent(n):.2f}' for n in shown)}",
     ]
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import ceil
@@ -17,10 +17,11 @@ from bract import initial, report
 from bract.errors import BractError
 from bract.export import Export
 from bract.layout import Parts
+from bract.mechanism import find_for_clients
 from bract.runfolder import RunFolder
 from bract.settings import Settings
 from server_app import statement
-from server_app.checkpoint import Checkpoint
+from server_app.checkpoint import Checkpoint, Pending
 from server_app.exchange import exchange
 from server_app.join import Joined, first_head, join
 from server_app.progress import say
@@ -86,7 +87,7 @@ class Rounds:
         """Row 0: the model before any training."""
         start = time.perf_counter()
         measured = self._measure(state)
-        row = self._row(0, MetricRecord(), measured, state.parts, time.perf_counter() - start)
+        row = self._row(0, {}, measured, state.parts, time.perf_counter() - start)
         self.folder.add_round(row)
         state.save(self.folder.checkpoint)
         say(self._line(row))
@@ -95,28 +96,43 @@ class Rounds:
         """One round, from the state before it to the state after it, which is then on disk."""
         start = time.perf_counter()
         number = state.round + 1
+        merged = self._merged(state, start)
+        after, training = merged.after, time.perf_counter() - start
+        measured = self._measure(after)
+        _add_accuracy(merged.clients, measured)
+        row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
+        row["training_seconds"] = round(training, 3)
+        self.folder.add_clients(merged.clients)
+        self.folder.add_picture(merged.picture)
+        self.folder.add_round(row)
+        after.save(self.folder.checkpoint)
+        self.folder.pending.unlink(missing_ok=True)
+        self.state_privacy()
+        say(self._line(row))
+        return after
+
+    def _merged(self, state: Checkpoint, start: float) -> Pending:
+        """Train and merge the next round, or take up one whose noise is drawn already."""
+        number, mechanism = state.round + 1, self.strategy.federation.mechanism
+        if mechanism is not None:
+            pending = Pending.load(self.folder.pending, state)
+            if pending is not None:
+                self.strategy.recall(pending.after.memory)
+                return pending
+            self.strategy.privacy = statement.spend(self.strategy, mechanism)
         self.strategy.on_reply = lambda partition, done, total: say(
             f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
         messages = self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)
         replies = self._in_turn(messages) if self.strategy.one_by_one else self._exchange(messages)
         arrays, trained = self.strategy.aggregate_train(number, replies)
-        training = time.perf_counter() - start
         # Where all that were sampled abstained, the round leaves the factors as they are.
         parts = state.parts if arrays is None else to_parts(arrays)
         after = replace(state, round=number, parts=parts, memory=self.strategy.memory())
-        clients = [asdict(row) for row in self.strategy.rows]
-        measured = self._measure(after)
-        _add_accuracy(clients, measured)
-        row = self._row(number, trained or MetricRecord(), measured, after.parts, time.perf_counter() - start)
-        row["training_seconds"] = round(training, 3)
-        self.folder.add_clients(clients)
-        self.folder.add_picture(self.strategy.picture)
-        self.folder.add_round(row)
-        after.save(self.folder.checkpoint)
-        self.state_privacy()
-        say(self._line(row))
-        return after
+        merged = Pending(after, [asdict(row) for row in self.strategy.rows], dict(trained or {}), self.strategy.picture)
+        if mechanism is not None:
+            merged.save(self.folder.pending)
+        return merged
 
     def state_privacy(self) -> None:
         """The statement, as far as the run has come."""
@@ -139,7 +155,7 @@ class Rounds:
         return self.strategy.aggregate_evaluate(state.round, self._exchange(configured))
 
     def _row(
-        self, number: int, trained: MetricRecord, measured: MetricRecord | None, parts: Parts, seconds: float
+        self, number: int, trained: Mapping[str, Any], measured: MetricRecord | None, parts: Parts, seconds: float
     ) -> dict[str, Any]:
         found: dict[str, Any] = dict(measured or {})
         row: dict[str, Any] = {
@@ -258,6 +274,10 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         head=head_mode(settings, joined.card["head_init"]),
         codec=settings.wire.codec,  # type: ignore[arg-type]
         counts=settings.privacy.unit == "none" or settings.privacy.share_metrics,
+        mechanism=find_for_clients(settings.privacy, len(joined.members), settings.federation.fraction, settings.rounds)
+        if settings.privacy.unit == "client"
+        else None,
+        test_seed=settings.privacy.test_seed,
     )
 
 

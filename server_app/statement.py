@@ -1,38 +1,85 @@
 """`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from bract.accounting import SLACK, Use, epsilon
+from bract.errors import BractError
 from bract.files import write_json, write_text
+from bract.mechanism import Mechanism
 from bract.runfolder import RunFolder
 from bract.settings import Settings
+from strategies import FederatedLora
 
-RELEASED = [
-    "the parts of the adapter that each sampled client sends in each round, computed from noisy sums",
-    "each client's sampling rate, which tells its number of examples roughly",
-    "that a client took part, abstained or failed, and why, and how long it took",
-]
-SHARED = (
-    "each client's exact number of examples, its training loss and the head's share of it, by privacy.share-metrics"
-)
-NOT_COVERED = [
-    "a client's number of examples, which is taken as known",
-    "examples that a client holds out: how many there are, how many it has right in each round, and their loss, leave "
-    "without noise; which they are is drawn from the run's seed, so another run may hold out what this one trained on",
-    "which examples are trained on: one example less at the source can move others in or out of what is held out",
+COMMON = [
     "the choice of settings, if it was made by looking at results of other runs on the same data",
-    "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
-    "a person with examples at several clients: their epsilons add up",
-    "what clients spent in other runs on the same data: their ledgers count it, this page is about this run",
     "the label names and the layout of the model, which clients send when they join",
     "side channels, such as the time that a step takes",
 ]
 
 
+@dataclass(frozen=True)
+class Words:
+    """What is said of a unit of privacy."""
+
+    relation: str
+    sampling: str
+    released: Sequence[str]
+    shared: str
+    kept: str
+    not_covered: Sequence[str]
+
+
+EXAMPLE = Words(
+    relation="one example's part in every draw there or not there, the number of examples being known",
+    sampling="Poisson, per step, within each client; secret",
+    released=[
+        "the parts of the adapter that each sampled client sends in each round, computed from noisy sums",
+        "each client's sampling rate, which tells its number of examples roughly",
+        "that a client took part, abstained or failed, and why, and how long it took",
+    ],
+    shared="each client's exact number of examples, its training loss and the head's share of it, by "
+    "privacy.share-metrics",
+    kept="stays with the client; trained under the same clip and noise",
+    not_covered=[
+        "a client's number of examples, which is taken as known",
+        "examples that a client holds out: how many there are, how many it has right in each round, and their loss, "
+        "leave without noise; which they are is drawn from the run's seed, so another run may hold out what this one "
+        "trained on",
+        "which examples are trained on: one example less at the source can move others in or out of what is held out",
+        "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
+        "a person with examples at several clients: their epsilons add up",
+        "what clients spent in other runs on the same data: their ledgers count it, this page is about this run",
+        *COMMON,
+    ],
+)
+CLIENT = Words(
+    relation="one client's part in every round there or not there, the number of clients being known",
+    sampling="Poisson, per round, over the clients; secret",
+    released=[
+        "the factors after each round, which all clients receive and of which the adapter is made: a clipped sum with "
+        "noise over a fixed number",
+    ],
+    shared="each client's exact number of examples and its training loss, to the server, by privacy.share-metrics",
+    kept="stays with the client; nothing bounds what it tells, and it is for nobody else",
+    not_covered=[
+        "anything towards the server, which is trusted: it receives each client's update as it is, draws the noise and "
+        "knows who was sampled",
+        "the server's own records: clients.jsonl, rounds.jsonl, pictures.jsonl, checkpoint/ and its log",
+        "accuracy and loss on what clients hold out, which are computed without noise: do not publish them",
+        "the number of clients, and who of them joined the federation",
+        "a person with data at several clients",
+        "other runs with the same clients: their epsilons add up, and nobody counts them",
+        *COMMON,
+    ],
+)
+
+
 def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keeps: tuple[str, ...]) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library."""
-    privacy = settings.privacy
+    privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
     lines = [
         {"partition": int(partition), **line} for partition, line in sorted(clients.items(), key=lambda i: int(i[0]))
     ]
@@ -40,21 +87,43 @@ def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keep
     seeded = bool(privacy.test_seed)
     return {
         "unit": privacy.unit,
-        "relation": "one example's part in every draw there or not there, the number of examples being known",
-        "sampling": "Poisson, per step, within each client; secret",
+        "relation": words.relation,
+        "sampling": words.sampling,
         "accountant": privacy.accountant,
-        "versions": {name: version(name) for name in ("bract", "flwr")},
+        "versions": {name: version(name) for name in ("bract", "flwr", "dp-accounting")},
         "delta": privacy.delta,
         "epsilon_target": privacy.epsilon,
         "epsilon_max": None if seeded or None in known or not known else max(known),
         "clip": privacy.clip,
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
-        "released": [*RELEASED, *([SHARED] if privacy.share_metrics else [])],
-        "not_released": [f"{part}: stays with the client; trained under the same clip and noise" for part in keeps],
-        "not_covered": NOT_COVERED,
+        "released": [*words.released, *([words.shared] if privacy.share_metrics else [])],
+        "not_released": [f"{part}: {words.kept}" for part in keeps],
+        "not_covered": list(words.not_covered),
         "clients": lines,
     }
+
+
+def spend(strategy: FederatedLora, mechanism: Mechanism) -> dict[int, dict[str, Any]]:
+    """Each client's line after one more round, where whole clients are protected; BractError if that is too much.
+
+    Whether a client was sampled is part of what is protected, so all have spent the same.
+    """
+    before: list[list[float]] = next(iter(strategy.privacy.values()), {"uses": []})["uses"]
+    uses = [*before, [mechanism.sigma, mechanism.rate, 1]]
+    seeded = bool(strategy.federation.test_seed)
+    spent = epsilon(
+        [Use(sigma, rate, int(steps)) for sigma, rate, steps in uses], mechanism.delta, mechanism.accountant
+    )
+    if spent > mechanism.epsilon * SLACK:
+        raise BractError(
+            f"privacy.epsilon = {mechanism.epsilon:g} is spent after {len(before)} rounds: another would make "
+            f"it {spent:.4g}; rounds was smaller when the run began"
+        )
+    line = {
+        "epsilon": None if seeded else spent, **mechanism.to_json(), "rounds": len(uses), "uses": uses, "limit": None,
+    }  # fmt: skip
+    return {member.partition: dict(line) for member in strategy.federation.members}
 
 
 def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
@@ -74,9 +143,10 @@ def prose(found: Mapping[str, Any]) -> str:
         lead = "**What was spent is not known**: a client did not say."
     else:
         lead = (
-            f"For any single example, everything that was released in this run is differentially private with "
+            f"For any single {found['unit']}, everything that was released in this run is differentially private with "
             f"ε = {epsilon:.3g} at δ = {found['delta']:g}, for the client that spent most (the target was "
             f"{found['epsilon_target']:g}). The smaller ε, the less can be told; at 8 and above the bound is weak."
+            + (" The server is trusted: towards it nothing is private." if found["unit"] == "client" else "")
         )
     rows = [
         f"| {c['partition']} | {'-' if c['epsilon'] is None else format(c['epsilon'], '.4g')} | {c['sigma']:g} | "

@@ -24,6 +24,7 @@ from bract.errors import BractError
 from bract.layout import FACTORS, Part, Parts
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
+from strategies.clipped import NoisySum, chosen_clients, noise_of
 from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts
 from strategies.measuring import MAX_EXAMPLES, measured
 from strategies.merge import LIMIT, Merger, WeightedMean
@@ -52,6 +53,7 @@ class FederatedLora(Strategy):
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
         self._whom: dict[str, int] = {}
+        self._sampled: dict[int, list[Member]] = {}  # by round, where the sample is no function of the seed
         self._joined: dict[int, int] = {}  # by client: the last round of which its reply was merged
         self._measuring: list[tuple[Message, Member]] = []
         self._packed: dict[tuple[tuple[Part, ...], tuple[int, ...] | None], ArrayRecord] = {}
@@ -132,7 +134,16 @@ class FederatedLora(Strategy):
             yield message
 
     def sample(self, server_round: int) -> list[Member]:
-        """The round's members: a pure function of seed, round and the partitions that joined."""
+        """The round's members: a pure function of seed, round and the partitions that joined.
+
+        Where whole clients are protected it is a secret Poisson sample, drawn once a round, and may be empty.
+        """
+        mechanism = self.federation.mechanism
+        if mechanism is not None:
+            if server_round not in self._sampled:
+                noise = noise_of(self.federation.test_seed, server_round, "sample")
+                self._sampled = {server_round: chosen_clients(self.federation.members, mechanism, noise)}
+            return self._sampled[server_round]
         members = sorted(self.federation.members)
         count = max(1, round(self.federation.fraction * len(members)))
         rng = np.random.default_rng([self.federation.seed, 3, server_round])
@@ -148,7 +159,7 @@ class FederatedLora(Strategy):
         """
         total = len(self.sample(server_round))
         rows: dict[int, ClientRow] = {}
-        merge: Merger | None = None
+        merge = self._noisy_sum(server_round)
         for reply in replies:
             partition = self._whose(reply)
             if partition is None or partition in rows:
@@ -172,10 +183,20 @@ class FederatedLora(Strategy):
         self.picture = self._pictures.row(server_round)
         self._require_quorum(server_round)
         self._joined |= {row.partition: server_round for row in self.rows if row.status == "merged"}
-        if merge is None or not any(row.status == "merged" for row in self.rows):
+        private = self.federation.mechanism is not None
+        if merge is None or not (private or any(row.status == "merged" for row in self.rows)):
             return None, self._metrics()
         self._arrays = {**self._arrays, **merge.result(self._arrays)}
         return to_arrays(self._arrays), self._metrics()
+
+    def _noisy_sum(self, server_round: int) -> Merger | None:
+        """Where updates are merged if whole clients are protected. It is there even if nobody was sampled."""
+        mechanism = self.federation.mechanism
+        if mechanism is None:
+            return None
+        plan = self.plan(server_round, min(self.federation.members))
+        noise = noise_of(self.federation.test_seed, server_round, "noise")
+        return NoisySum(self.federation.layout, plan.sends, self._arrays, mechanism, noise, changes=plan.changes)
 
     def _whose(self, reply: Message) -> int | None:
         """The client whose message this answers."""
@@ -247,6 +268,8 @@ class FederatedLora(Strategy):
         `norm` is ‖B·A‖ of what the client sent, with the server's own factor where it sent one alone. So a
         client that sends larger values weighs more, and nothing stops one that exaggerates.
         """
+        if self.federation.mechanism is not None:
+            return 1.0
         own = self.federation.strategy.weights
         kind = self.weights if own == "auto" else own
         if kind == "norm":
@@ -259,7 +282,7 @@ class FederatedLora(Strategy):
 
     def _require_quorum(self, server_round: int) -> None:
         answered = [row for row in self.rows if row.status in ("merged", "abstained")]
-        needed = max(1, ceil(self.federation.quorum * len(self.rows)))
+        needed = max(min(1, len(self.rows)), ceil(self.federation.quorum * len(self.rows)))
         if len(answered) < needed:
             lost = [f"client {r.partition}: {r.reason}" for r in self.rows if r not in answered]
             raise BractError(

@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, Message
 from bract.codec import Codec
 from bract.errors import one_line
 from bract.layout import PARTS, Layout, Parts
+from bract.mechanism import Mechanism
 from bract.settings import StrategySettings
 
 
@@ -36,6 +37,8 @@ class Federation:
     codec: Codec = "float32"
     counts: bool = True  # clients tell their exact numbers of examples and their losses
     strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
+    mechanism: Mechanism | None = None  # what protects whole clients, where the server is to do that
+    test_seed: str = ""  # of that mechanism's noise and sampling: for tests alone
 
 
 @dataclass

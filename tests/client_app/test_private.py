@@ -13,9 +13,9 @@ from bract.examples import examples
 from bract.initial import draw
 from bract.mechanism import Mechanism
 from bract.model import Shape, batch_of, build
+from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from client_app import private as module
-from client_app.noise import SecureNoise
 from client_app.private import SAFE, PrivateGradients
 from client_app.train import Private, _outside, train
 from tests.harness import TEXTS, tiny_model
@@ -282,9 +282,7 @@ def test_noise_is_fresh_in_every_process():
     import subprocess
     import sys
 
-    code = (
-        "import os\nfrom client_app.charge import process_noise\nprint(process_noise(os.getpid()).uniform(3).tolist())"
-    )
+    code = "import os\nfrom bract.noise import process_noise\nprint(process_noise().uniform(3).tolist())"
     drawn = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
              for _ in range(2)}  # fmt: skip
     assert len(drawn) == 2

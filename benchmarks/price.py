@@ -1,0 +1,114 @@
+"""What does privacy cost in accuracy? Every method on the demo, at several epsilons and without.
+
+The ClientApp and the strategies as they are, in one process and without Flower's transport, so that a run takes one
+core; the clients' held-out texts are measured after the last round. One set of rates for all (`--set` changes them):
+nothing is tuned for a method. Rows are kept in a file, so it can be stopped and goes on.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from bract.cli import overrides_of  # noqa: E402
+from bract.launch import cpus  # noqa: E402
+from bract.runfolder import read_rows  # noqa: E402
+
+CLIENTS = 10
+METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
+
+
+def play(method: str, epsilon: float, seed: int, values: dict[str, Any]) -> dict[str, Any]:
+    """One run, in a home of its own; epsilon 0 is without privacy."""
+    import logging
+
+    import torch
+
+    from bract.settings import Settings, read
+    from server_app.rounds import Rounds, run
+    from tests.harness import InProcessGrid
+
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
+        os.environ["BRACT_HOME"] = home
+        privacy = {"privacy.unit": "example", "privacy.epsilon": epsilon} if epsilon else {"privacy.unit": "none"}
+        config = {**Settings().flat(), **values, **privacy, "strategy.name": method, "seed": seed}
+        config |= {"run.folder": f"{home}/run"}
+        settings = read(config)
+        measure = Rounds._measure
+
+        def last_alone(self: Rounds, state: Any) -> Any:
+            return measure(self, state) if state.round == settings.rounds else None
+
+        Rounds._measure = last_alone  # type: ignore[method-assign]  # the rounds between are not asked for here
+        try:
+            row = run(InProcessGrid(CLIENTS, config), settings).rounds()[-1]
+        finally:
+            Rounds._measure = measure  # type: ignore[method-assign]
+    keys = ("accuracy", "accuracy_worst", "epsilon")
+    return {**{key: row[key] for key in keys}, "minutes": round((time.perf_counter() - start) / 60, 2)}
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Mean ± standard deviation over seeds, a row a method."""
+    epsilons = sorted({row["asked"] for row in rows}, key=lambda e: -(e or 1e9))
+    heads = [f"epsilon {e:g}" if e else "no privacy" for e in epsilons]
+    print("\n" + f"{'':<40}" + "".join(f"{head:>17}" for head in heads))
+    for name in dict.fromkeys((row["method"], row["set"]) for row in rows):
+        cells = []
+        for asked in epsilons:
+            found = [r["accuracy"] for r in rows if (r["method"], r["set"]) == name and r["asked"] == asked]
+            spread = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
+            cells.append(f"{statistics.mean(found):.3f}{spread}" if found else "-")
+        print(f"{' '.join(name):<40}" + "".join(f"{cell:>17}" for cell in cells))
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epsilons", type=float, nargs="+", default=[0, 8, 3, 1], help="0: without privacy")
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE ...", help="runs with these settings")
+    parser.add_argument("--rows", type=Path, default=Path("price.jsonl"), help="where results are kept")
+    options = parser.parse_args()
+    rows = read_rows(options.rows)
+    done = {(row["method"], row["asked"], row["seed"], row["set"]) for row in rows}
+    wanted = [
+        (method, epsilon, seed, words)
+        for seed in range(options.seeds)
+        for epsilon in options.epsilons
+        for words in options.set or [""]
+        for method in options.only
+    ]
+    with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
+        jobs = {
+            pool.submit(play, method, epsilon, seed, overrides_of([words])): (method, epsilon, seed, words)
+            for method, epsilon, seed, words in wanted
+            if (method, epsilon, seed, words) not in done
+        }
+        for job in as_completed(jobs):
+            method, epsilon, seed, words = jobs[job]
+            rows.append({"method": method, "asked": epsilon, "seed": seed, "set": words, **job.result()})
+            with options.rows.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+            print(f"seed {seed}, epsilon {epsilon:g}, {method} {words}: {rows[-1]['accuracy']:.4f}", flush=True)
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()
