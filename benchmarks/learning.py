@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from bract.examples import Examples
 
 CLIENTS = 10
-HEADS: dict[str, dict[str, object]] = {"labels": {}, "native": {"model.pooling": "native"}}
+COMMON: dict[str, object] = {"privacy.unit": "none", "train.batch": 8, "train.steps": 20}
+HEADS: dict[str, dict[str, object]] = {"labels": COMMON, "native": {**COMMON, "model.pooling": "native"}}
 
 
 def federated(values: dict[str, object], seed: int) -> tuple[float, float]:

@@ -29,7 +29,9 @@ from server_app.checkpoint import Checkpoint  # noqa: E402
 from strategies.pictures import mean_between  # noqa: E402
 
 CLIENTS = 10
-COMMON: dict[str, Any] = {"data.partition": "dirichlet:0.1", "rounds": 6, "train.steps": 12}
+COMMON: dict[str, Any] = {
+    "data.partition": "dirichlet:0.1", "rounds": 6, "train.steps": 12, "train.batch": 8, "privacy.unit": "none",
+}  # fmt: skip
 # VeRA's rank costs two vectors, not two matrices, and is usually in the hundreds.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fedit": {"strategy.name": "fedit"},

@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the app, show progress, judge the outcome")
     run.add_argument("app", nargs="?", default=".", help="folder of the app (default: this one)")
     run.add_argument("--nodes", type=_positive, help="simulated clients (default: as many as the data has)")
+    run.add_argument(
+        "--price", action="store_true", help="run again without privacy, and say what privacy cost in accuracy"
+    )
     run.add_argument("--superlink", help="a SuperLink connection of Flower's configuration, not a simulation")
     run.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE", help=RUN_CONFIG)
     run.set_defaults(command=_run)
@@ -68,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     app, overrides, settings = _app_settings(options)
-    return launch.run(app, settings, overrides, nodes=options.nodes, superlink=options.superlink)
+    if options.price and (settings.privacy.unit == "none" or options.superlink or settings.run.resume):
+        raise BractError("--price: compares a new private run, in simulation, with one that has privacy.unit = none")
+    return launch.run(app, settings, overrides, nodes=options.nodes, superlink=options.superlink, price=options.price)
 
 
 def _plan(options: argparse.Namespace) -> int:

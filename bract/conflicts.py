@@ -92,6 +92,15 @@ def _undefined(settings: "Settings") -> list[str]:
             found.append(
                 f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed': the head passes too"
             )
+    if (
+        settings.strategy.personal_steps
+        and (name != "fedsa" or settings.strategy.local_b != "own")
+        and (lora.head != "local")
+    ):
+        found.append(
+            f"strategy.personal-steps = {settings.strategy.personal_steps}: nothing stays with the clients; take "
+            "strategy.name = fedsa or lora.head = local"
+        )
     if name != "lora-a2":
         found += [
             f"strategy.{key} = {value!r}: is lora-a2's, and strategy.name = {name!r}"

@@ -107,7 +107,9 @@ class Export:
         """What a reader must know of parts that stay with the clients."""
         stays = " and ".join({"head": "the head"}.get(part, part) for part in self.keeps)
         if self.personal:
-            return "\nOne client's own model: it was written on that client's machine and nowhere else.\n"
+            bare = self.settings.privacy.unit != "none" and self.settings.strategy.personal_steps
+            more = " It was trained last without noise: no privacy protects what it tells of the data." if bare else ""
+            return f"\nOne client's own model: it was written on that client's machine and nowhere else.{more}\n"
         if not stays:
             return ""
         return (

@@ -50,22 +50,43 @@ class Link:
 
 
 def run(
-    app: Path, settings: Settings, overrides: Mapping[str, Any], *, nodes: int | None, superlink: str | None
+    app: Path,
+    settings: Settings,
+    overrides: Mapping[str, Any],
+    *,
+    nodes: int | None,
+    superlink: str | None,
+    price: bool = False,
 ) -> int:
-    """Run the app and show how it goes. Returns 0 only if the run completed."""
+    """Run the app and show how it goes. Returns 0 only if the run completed.
+
+    With `price` the same is run a second time without privacy, to show what privacy costs.
+    """
     environment = {**os.environ, **QUIET, "PATH": f"{_tool('flwr').parent}{os.pathsep}{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory(prefix="bract-") as scratch:
         place = Path(scratch)
-        config = place / "run-config.toml"
-        config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in overrides.items()))
         if superlink:
-            return _submit(app, Link(superlink, environment), config, place, [])
+            progress.show_result(_submit(app, Link(superlink, environment), overrides, place, []))
+            return 0
         count = nodes or settings.federation.nodes or default_nodes(settings)
         if count < settings.federation.nodes:
             raise BractError(f"federation.nodes = {settings.federation.nodes}: --nodes starts only {count}")
         progress.note(f"starting Flower with {count} simulated clients; their workers load the model first")
         with _simulation(environment, place) as link:
-            return _submit(app, link, config, place, ["--federation-config", resources(count)])
+            extra = ["--federation-config", resources(count)]
+            folder = _submit(app, link, overrides, place, extra)
+            progress.show_result(folder)
+            if price:
+                progress.note("\nonce more without privacy, to see what it costs")
+                progress.show_price(folder, _submit(app, link, without_privacy(overrides), place, extra))
+    return 0
+
+
+def without_privacy(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The same run with nothing protected, in a folder of its own."""
+    kept = {key: value for key, value in overrides.items() if not key.startswith("privacy.")}
+    folder = {"run.folder": f"{kept['run.folder']}-plain"} if kept.get("run.folder") else {}
+    return {**kept, **folder, "privacy.unit": "none"}
 
 
 def default_nodes(settings: Settings) -> int:
@@ -90,8 +111,10 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _submit(app: Path, link: Link, config: Path, place: Path, extra: list[str]) -> int:
-    """Submit, follow the log to its end, then ask Flower what became of the run."""
+def _submit(app: Path, link: Link, overrides: Mapping[str, Any], place: Path, extra: list[str]) -> Path | None:
+    """Submit, follow the log to its end, then ask Flower what became of the run; its folder, where that is known."""
+    config = place / "run-config.toml"
+    config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in overrides.items()))
     command = ["run", str(app), link.name, "--format", "json", *extra]
     if config.stat().st_size:
         command += ["-c", str(config)]
@@ -116,8 +139,7 @@ def _submit(app: Path, link: Link, config: Path, place: Path, extra: list[str]) 
     if status != "finished:completed":
         why = outcome.error or details or f"its status is {status}"
         raise BractError(f"the run failed: {why} (the whole log: {log_path})")
-    progress.show_result(outcome.folder)
-    return 0
+    return outcome.folder
 
 
 def _follow(link: Link, run_id: str, place: Path, log_path: Path, outcome: progress.Outcome) -> progress.Outcome:

@@ -81,10 +81,37 @@ def show_result(folder: Path | None) -> None:
     if totals.get("personal"):
         print(f"personal  {home() / totals['personal']} (each client's own model, on its own machine)")
     print(f"results   {folder}")
+    print(f"privacy   {privacy_words(totals)}")
     between = ""
     if totals.get("accuracy_mean") is not None:
         between = f"; clients' mean {totals['accuracy_mean']:.4f}, worst tenth {totals['accuracy_worst']:.4f}"
     print(f"accuracy {_figure(totals['accuracy'])} after {totals['rounds']} rounds{between}")
+
+
+def privacy_words(totals: dict[str, Any]) -> str:
+    """What a run guarantees, in a line, from its summary."""
+    unit, epsilon = totals.get("privacy", "none"), totals["epsilon"]
+    if unit == "none":
+        return "none: nothing bounds what the clients' parts tell about their data (privacy.unit)"
+    if epsilon is None:
+        return f"each {unit}: epsilon is not known; privacy.md says why"
+    by = "" if unit == "example" else ", towards everyone but the server"
+    return f"each {unit}: epsilon {epsilon:.3g} at delta {totals['delta']:g}{by}; privacy.md says what that covers"
+
+
+def show_price(private: Path | None, plain: Path | None) -> None:
+    """The last lines of a run that was played twice: what privacy gave and what it cost."""
+    both = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (private, plain) if folder]
+    if len(both) < 2 or any(totals["accuracy"] is None for totals in both):
+        print("price     not known: one of the runs measured no accuracy")
+        return
+    one, two = both
+    print()
+    print(f"privacy   {privacy_words(one)}")
+    print(
+        f"price     accuracy {one['accuracy']:.4f} with privacy, {two['accuracy']:.4f} without: "
+        f"{two['accuracy'] - one['accuracy']:.4f}"
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

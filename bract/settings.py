@@ -70,6 +70,9 @@ class StrategySettings:
         "fedsa: each client keeps its own B and head, or one B and head pass from client to client",
         choices=("own", "passed"),
     )
+    personal_steps: int = setting(
+        0, "fedsa, local heads: steps after the last round, of what stays with the client alone, without noise", low=0
+    )
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,8 @@ class TrainSettings:
     """Training on a client."""
 
     epochs: int = setting(1, "passes over the client's data in a round, where steps is 0", low=1)
-    steps: int = setting(20, "steps in a round; 0: as many as epochs says", low=0)
-    batch: int = setting(8, "examples in a step", low=1)
+    steps: int = setting(10, "steps in a round; 0: as many as epochs says", low=0)
+    batch: int = setting(32, "examples in a step, under privacy on average", low=1)
     lr: float = setting(0.004, "learning rate of A and of the head; larger models want less", low=0)
     lr_ratio: float = setting(5.0, "multiplies the learning rate of B", low=0)
     optimizer: str = setting("adamw", "fresh in every round", choices=("adamw", "sgd"))
@@ -183,7 +186,7 @@ class PrivacySettings:
     """What is guaranteed to the clients' examples."""
 
     unit: str = setting(
-        "none",
+        "example",
         "what is protected: nothing, each example (by its client), or each client (by the server, who is trusted)",
         choices=("none", "example", "client"),
     )

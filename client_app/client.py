@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ import bract
 from bract import base, model
 from bract.data import identity
 from bract.errors import BractError
-from bract.examples import measure, pad_id
+from bract.examples import Measured, measure, pad_id
 from bract.export import Export
 from bract.files import home
 from bract.layout import PARTS, Layout, Parts
@@ -231,7 +231,7 @@ class Client:
         net, _ = self._laid_in(plan, content, self._kept(plan, plan.round + 1))
         measured = measure(net, self.shard.holdout) if len(self.shard.holdout) else None
         if plan.keeps and plan.round == self.settings.rounds:
-            self._export(net, plan, measured.correct / measured.examples if measured else None)
+            self._export(net, plan, measured)  # what was measured before it is what the server hears of
         if measured is None:
             return abstained("it holds no examples out")
         return RecordDict(
@@ -258,8 +258,19 @@ class Client:
             )
         return kept
 
-    def _export(self, net: model.Classifier, plan: Plan, accuracy: float | None) -> None:
-        """Write the client's own model to its own disk, readable by its owner alone."""
+    def _export(self, net: model.Classifier, plan: Plan, measured: Measured | None) -> None:
+        """Write the client's own model to its own disk, readable by its owner alone.
+
+        With `strategy.personal-steps` what stays here is trained once more first, without noise: nothing that is
+        computed from it leaves, and the client's state keeps what the rounds left, so that a run may go on.
+        """
+        steps = self.settings.strategy.personal_steps
+        if steps and len(self.shard.train):
+            self._trained(net, replace(plan, trains=plan.keeps), None, steps, None, rng=self._rng(plan.round, 3))
+            if not all(np.isfinite(net.get(part)).all() for part in plan.keeps):
+                raise BractError("the personal phase diverged; try a smaller train.lr or strategy.personal-steps = 0")
+            measured = measure(net, self.shard.holdout) if measured else None
+        accuracy = measured.correct / measured.examples if measured else None
         names = worker.dataset(self.settings.data, self.settings.seed)[1].names
         folder = home() / "personal" / plan.federation / str(self.partition)
         folder.mkdir(parents=True, exist_ok=True)

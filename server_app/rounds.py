@@ -126,10 +126,14 @@ class Rounds:
         messages = self.strategy.configure_train(number, to_arrays(state.parts), ConfigRecord(), self.grid)
         replies = self._in_turn(messages) if self.strategy.one_by_one else self._exchange(messages)
         arrays, trained = self.strategy.aggregate_train(number, replies)
+        rows = self.strategy.rows
+        if len(rows) == len(self.strategy.federation.members) and not self.strategy.memory()["joined"]:
+            # All were asked, and nobody has trained yet: with these settings nobody will.
+            raise BractError(f"round {number}: no client trains; client {rows[0].partition}: {rows[0].reason}")
         # Where all that were sampled abstained, the round leaves the factors as they are.
         parts = state.parts if arrays is None else to_parts(arrays)
         after = replace(state, round=number, parts=parts, memory=self.strategy.memory())
-        merged = Pending(after, [asdict(row) for row in self.strategy.rows], dict(trained or {}), self.strategy.picture)
+        merged = Pending(after, [asdict(row) for row in rows], dict(trained or {}), self.strategy.picture)
         if mechanism is not None:
             merged.save(self.folder.pending)
         return merged
@@ -234,6 +238,7 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
         **totals,
         "strategy": settings.strategy.name,
         "rounds": settings.rounds,
+        "privacy": settings.privacy.unit,
         "delta": None if settings.privacy.unit == "none" else settings.privacy.delta,
         "adapter": str(folder.adapter),
         "versions": {

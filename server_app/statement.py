@@ -13,6 +13,9 @@ from bract.runfolder import RunFolder
 from bract.settings import Settings
 from strategies import FederatedLora
 
+PERSONAL = (
+    "; after the last round trained once more, without noise, for the client's own model alone, which must not leave it"
+)
 COMMON = [
     "the choice of settings, if it was made by looking at results of other runs on the same data",
     "the label names and the layout of the model, which clients send when they join",
@@ -85,6 +88,7 @@ def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keep
     ]
     known = [line["epsilon"] for line in lines]
     seeded = bool(privacy.test_seed)
+    kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
     return {
         "unit": privacy.unit,
         "relation": words.relation,
@@ -98,7 +102,7 @@ def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keep
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
         "released": [*words.released, *([words.shared] if privacy.share_metrics else [])],
-        "not_released": [f"{part}: {words.kept}" for part in keeps],
+        "not_released": [f"{part}: {kept}" for part in keeps],
         "not_covered": list(words.not_covered),
         "clients": lines,
     }

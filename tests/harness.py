@@ -138,8 +138,8 @@ def read_back(data: bytes) -> RecordDict:
     return recorddict_from_proto(Proto.FromString(data))
 
 
-def tiny_model(folder: Path, kind: str = "bert") -> Path:
-    """A two-layer model with random weights and a word tokenizer, made on the spot."""
+def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Path:
+    """A two-layer model with random weights and a tokenizer for the words of `TEXTS` and some more."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import (
         BertConfig,
@@ -153,7 +153,7 @@ def tiny_model(folder: Path, kind: str = "bert") -> Path:
         RobertaForSequenceClassification,
     )
 
-    words = sorted({word for texts in TEXTS.values() for text in texts for word in text.split()})
+    words = sorted({word for texts in TEXTS.values() for text in texts for word in text.split()} | set(more))
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -199,5 +199,5 @@ def tiny_data(path: Path, copies: int = 6) -> Path:
 
 
 def settings_of(values: dict[str, Any]) -> dict[str, Any]:
-    """A whole run config: the defaults, and these."""
-    return {**Settings().flat(), **values}
+    """A whole run config: the defaults without privacy, and these."""
+    return {**Settings().flat(), "privacy.unit": "none", **values}

@@ -194,6 +194,31 @@ def test_the_result_is_a_short_table(capsys, play):
     assert f"{total:,}" in out
 
 
+def test_the_last_lines_say_what_is_private_and_what_that_cost(capsys, play, tmp_path):
+    plain, _ = play({"run.folder": str(tmp_path / "plain")})
+    values = {"privacy.unit": "example", "train.batch": 8, "train.steps": 2}
+    private, _ = play({**values, "run.folder": str(tmp_path / "private")})
+    capsys.readouterr()
+    progress.show_result(plain.path)
+    assert "privacy   none: nothing bounds" in capsys.readouterr().out
+    progress.show_price(private.path, plain.path)
+    *_, privacy, price = capsys.readouterr().out.strip().splitlines()
+    one, two = (json.loads((folder.path / "summary.json").read_text()) for folder in (private, plain))
+    assert privacy == (
+        f"privacy   each example: epsilon {one['epsilon']:.3g} at delta 1e-05; privacy.md says what that covers"
+    )
+    assert price == (
+        f"price     accuracy {one['accuracy']:.4f} with privacy, {two['accuracy']:.4f} without: "
+        f"{two['accuracy'] - one['accuracy']:.4f}"
+    )
+
+
+def test_the_price_is_asked_of_private_simulations_alone(capsys):
+    assert "--price: compares" in fails(capsys, "run", ROOT, "--price", "-c", "privacy.unit=none")
+    overrides = {"privacy.unit": "example", "privacy.epsilon": 3.0, "rounds": 2, "run.folder": "/x"}
+    assert launch.without_privacy(overrides) == {"rounds": 2, "run.folder": "/x-plain", "privacy.unit": "none"}
+
+
 def test_report_and_compare_are_commands(capsys, play, tmp_path):
     folder, _ = play()
     assert cli.main(["report", str(folder.path)]) == 0

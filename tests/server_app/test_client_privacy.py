@@ -43,9 +43,7 @@ def test_every_method_that_adds_updates_protects_clients(play, data_file, name):
     for kind, _, _, answer in grid.log:
         if kind == TRAIN:
             assert set(read_back(answer)[METRICS]) == {"steps", "seconds", "busy"}
-    assert not ledger_path(
-        f"file:{data_file}", 0
-    ).exists()  # nothing was spent there: no noise protects from the server
+    assert not ledger_path(f"file:{data_file}", 0).exists()  # no noise protects from the server
 
 
 def test_a_share_of_the_clients_is_a_poisson_sample_and_is_accounted_as_one(play):
@@ -62,20 +60,20 @@ def test_noise_that_was_drawn_is_not_drawn_again_when_a_run_goes_on(config):
     """Killed after the merge and before its row: whoever saw two results of a round could average them."""
     run_config = config(PRIVATE)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Grid(InProcessGrid):
         def push_messages(self, messages):
             messages = list(messages)
             if messages and messages[0].metadata.message_type == EVALUATE and self.trained == 2:
-                raise Stop
+                raise StopError
             self.trained += bool(messages) and messages[0].metadata.message_type == TRAIN
             return super().push_messages(messages)
 
     grid = Grid(3, run_config)
     grid.trained = 0
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(grid, read(run_config))
     settings = read({**run_config, "run.resume": True})
     pending = Checkpoint.load(Path(settings.run.folder) / "checkpoint" / "pending.safetensors")

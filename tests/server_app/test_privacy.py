@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dp_accounting.pld import privacy_loss_distribution
 from opacus.accountants import PRVAccountant
+from safetensors.numpy import load_file
 
 from bract.messages import METRICS, PAYLOAD, TRAIN
 from bract.runfolder import read_rows
@@ -440,3 +441,37 @@ def test_a_bad_request_costs_nothing(play, data_file):
         Client(read(grid.run_config), 0, 3).train(content)
     with opened(f"file:{data_file}", 0) as ledger:
         assert len(ledger.entries) == 1
+
+
+def test_a_last_personal_phase_trains_without_noise_what_nobody_receives(play, home, tmp_path):
+    """Messages are the same as without it, and so is the state that a further round would start from."""
+    runs = {}
+    for steps in (0, 6):
+        values = {**PRIVATE, "strategy.name": "fedsa", "strategy.personal-steps": steps, "privacy.test-seed": "t"}
+        folder, grid = play({**values, "run.folder": str(tmp_path / str(steps))})
+        federation = Checkpoint.load(folder.checkpoint).federation
+        kept = sorted((home / "state" / federation / "1").glob("*.safetensors"))[-1].read_bytes()
+        own = load_file(home / "personal" / federation / "1" / "adapter_model.safetensors")
+        runs[steps] = (folder, [read_back(answer) for *_, answer in grid.log], kept, own)
+        (ledger_path(grid.run_config["data.source"], 1).parent).rename(tmp_path / f"ledger-{steps}")
+    (_, said, kept, own), (folder, said_too, kept_too, own_too) = runs[0], runs[6]
+    for one, two in zip(said, said_too, strict=True):
+        if PAYLOAD in one:
+            assert one[PAYLOAD]["payload"].data == two[PAYLOAD]["payload"].data
+        if METRICS in one and "correct" in one[METRICS]:
+            assert all(one[METRICS][key] == two[METRICS][key] for key in ("examples", "correct", "loss"))
+    assert kept.partition(b"}")[2] == kept_too.partition(b"}")[2]
+    moved = {name for name in own if (own[name] != own_too[name]).any()}
+    assert moved
+    assert all("lora_B" in name or "classifier" in name for name in moved)  # A is everyone's
+    assert all("without noise" in line for line in statement(folder)["not_released"])
+    card = next((home / "personal").glob("*/1/README.md")).parent.parent.parent
+    assert any("no privacy protects" in page.read_text() for page in card.glob("*/1/README.md"))
+
+
+def test_a_run_in_which_nobody_can_train_says_so_at_once(play):
+    """Not five rounds of nothing: here every client has fewer examples than a batch."""
+    from bract.errors import BractError
+
+    with pytest.raises(BractError, match="round 1: no client trains; client 0: .*train.batch do not fit"):
+        play({**PRIVATE, "train.batch": 500})
