@@ -66,7 +66,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     from bract.steps import steps_of
     from client_app import worker
     from client_app.train import train
-    from server_app.rounds import head_mode
+    from strategies.federation import head_mode
 
     torch.set_num_threads(1)
     settings: Settings = read({**values, "seed": seed})

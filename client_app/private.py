@@ -51,7 +51,8 @@ class PrivateGradients:
         total = sum(p.numel() for p in self._parameters)
         cut = groups == "head" and 0 < factors < total
         self._groups = [slice(0, factors), slice(factors, total)] if cut else [slice(0, total)]
-        self._inside = torch.ones(total, device=model.device)
+        kind = self._parameters[0].dtype if self._parameters else None
+        self._inside = torch.ones(total, device=model.device, dtype=kind)
         ends = accumulate(p.numel() for p in self._parameters)
         starts = {id(p): end - p.numel() for p, end in zip(self._parameters, ends, strict=True)}
         for parameter, where in outside or []:
@@ -99,9 +100,7 @@ class PrivateGradients:
             some = order[start : start + MICRO]
             loss += self._add(examples, some, total)
         mechanism = self._mechanism
-        noise = torch.from_numpy(self._noise.normal(len(total))).float().to(total.device) * (
-            mechanism.sigma * mechanism.clip
-        )
+        noise = torch.from_numpy(self._noise.normal(len(total))).to(total) * (mechanism.sigma * mechanism.clip)
         noisy = (total + noise * self._inside) / mechanism.batch
         for parameter, piece in zip(self._parameters, noisy.split([p.numel() for p in self._parameters]), strict=True):
             parameter.grad = piece.view_as(parameter)
@@ -123,7 +122,7 @@ class PrivateGradients:
         bound = self._mechanism.clip * SAFE / math.sqrt(len(self._groups))
         for group in self._groups:
             lengths = torch.linalg.vector_norm(each[:, group], dim=1, dtype=torch.float64)  # float32 errs by 1e-4
-            each[:, group] *= (bound / lengths.clamp_min(1e-300)).clamp_max(1.0).float()[:, None]
+            each[:, group] *= (bound / lengths.clamp_min(1e-300)).clamp_max(1.0).to(each.dtype)[:, None]
         total += each.sum(dim=0)
         self._note(each)
         return float(losses.detach().sum())

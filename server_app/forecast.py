@@ -14,14 +14,14 @@ from bract.errors import BractError
 from bract.layout import Layout, Part
 from bract.mechanism import find, find_for_clients
 from bract.messages import NPY_HEADER
-from bract.model import build, shape
 from bract.partition import Partition
 from bract.payload import HEADER
 from bract.plan import Select
 from bract.settings import Settings, flatten, read
 from bract.steps import probe_steps, steps_of
-from server_app.rounds import head_mode
+from server_app.outline import outline
 from strategies import Federation, Member, create
+from strategies.federation import head_mode
 from strategies.ranks import assign
 
 
@@ -40,9 +40,8 @@ def forecast(settings: Settings, clients: int) -> list[str]:
     """The lines that `bract plan` prints."""
     table = data.load(settings.data, settings.seed)
     labels = data.label_set(settings.data, table)
-    model_shape = shape(settings, len(labels.names))
-    layout = build(model_shape, meta=True).layout
-    head = head_mode(settings, model_shape.head_init)
+    layout, head_init = outline(settings, len(labels.names))
+    head = head_mode(settings, head_init)
     partition = Partition(table, settings.data, clients, settings.seed)
     shards = [partition.shard(client) for client in range(clients)]
     everyone = assign([Member(i, i) for i in range(clients)], settings, len(layout.modules), clients)

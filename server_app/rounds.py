@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import ceil
 from statistics import fmean, pstdev
-from typing import Any, Literal
+from typing import Any
 
 from flwr.app import ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -26,10 +26,8 @@ from server_app.exchange import exchange
 from server_app.join import Joined, first_head, join
 from server_app.progress import say
 from strategies import FederatedLora, Federation, create
-from strategies.federation import to_arrays, to_parts
+from strategies.federation import head_mode, to_arrays, to_parts
 from strategies.ranks import assign
-
-Head = Literal["frozen", "shared", "local"]
 
 
 def run(grid: Grid, settings: Settings) -> RunFolder:
@@ -210,20 +208,6 @@ def between_clients(correct: Sequence[int], counts: Sequence[int]) -> dict[str, 
         "accuracy_std": pstdev(each),
         "accuracy_worst": fmean(worst),
     }
-
-
-def head_mode(settings: Settings, head_init: str) -> Head:
-    """`lora.head` with its `auto` resolved.
-
-    FedSA's is the client's own. Else a head made of label names is a classifier already and stays as it
-    is; a random one is not, and frozen it would hold every method back, so it is trained and shared.
-    """
-    if settings.lora.head == "auto" and settings.strategy.name == "fedsa":
-        return "local" if settings.strategy.local_b == "own" else "shared"
-    if settings.lora.head == "auto":
-        return "frozen" if head_init == "labels" else "shared"
-    chosen: Head = settings.lora.head  # type: ignore[assignment]
-    return chosen
 
 
 def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:

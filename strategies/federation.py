@@ -10,7 +10,9 @@ from bract.codec import Codec
 from bract.errors import one_line
 from bract.layout import PARTS, Layout, Parts
 from bract.mechanism import Mechanism
-from bract.settings import StrategySettings
+from bract.settings import Settings, StrategySettings
+
+Head = Literal["frozen", "shared", "local"]
 
 
 @dataclass(frozen=True, order=True)
@@ -33,7 +35,7 @@ class Federation:
     seed: int = 0
     fraction: float = 1.0
     quorum: float = 0.5
-    head: Literal["frozen", "shared", "local"] = "frozen"
+    head: Head = "frozen"
     codec: Codec = "float32"
     counts: bool = True  # clients tell their exact numbers of examples and their losses
     strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
@@ -79,3 +81,17 @@ def reason(reply: Message) -> str:
     for mark in ("BractError: ", "PayloadError: "):  # what stands before them is a traceback, often long
         text = text.rpartition(mark)[2]
     return one_line(text).removesuffix("'>")
+
+
+def head_mode(settings: Settings, head_init: str) -> Head:
+    """`lora.head` with its `auto` resolved.
+
+    FedSA's is the client's own. Else a head made of label names is a classifier already and stays as it
+    is; a random one is not, and frozen it would hold every method back, so it is trained and shared.
+    """
+    if settings.lora.head == "auto" and settings.strategy.name == "fedsa":
+        return "local" if settings.strategy.local_b == "own" else "shared"
+    if settings.lora.head == "auto":
+        return "frozen" if head_init == "labels" else "shared"
+    chosen: Head = settings.lora.head  # type: ignore[assignment]
+    return chosen
