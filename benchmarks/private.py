@@ -62,7 +62,7 @@ def steps(kind: str, batch: int, length: int, parts: Any, scratch: Path) -> dict
     tokens = [rng.integers(5, 20_000, length).astype(np.int32) for _ in range(batch)]
     examples, rows = Examples(tokens, rng.integers(0, 32, batch)), np.arange(batch)
     mechanism = Mechanism(8.0, 1e-5, "prv", 1.0, 1.0, 0.1, float(batch), 1, 1)
-    optimizer = _optimizer(net, TrainSettings(), parts)
+    optimizer = _optimizer(net, TrainSettings(), parts, 0.004)
     sources = {
         "plain": PlainGradients(net, batch, rng, pad=0),
         "private": PrivateGradients(net, parts, mechanism, SecureNoise(), pad=0),

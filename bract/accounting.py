@@ -45,7 +45,7 @@ ORDERS = (
     4096,
 )
 
-FIRST_GRID = 1000  # points of the loss's grid up to epsilon; then four times as many, until they make no difference
+FIRST_GRID = 250  # points of the loss's grid up to epsilon; then four times as many, until they make no difference
 SETTLED = 0.004  # a finer grid that lowers epsilon by less than this leaves a third of it as the error
 MOST_POINTS = 4e7  # of a grid, however far the loss reaches
 
@@ -64,11 +64,16 @@ def epsilon(uses: Iterable[Use], delta: float, accountant: Accountant = "prv") -
     Guaranteed: never below the true epsilon (`prv`: its grid is rounded upwards, and made finer until that is
     under half a percent where memory allows; `rdp`: by the conversion). `prv` is never above `rdp`.
     """
-    merged: dict[tuple[float, float], int] = {}
+    return _epsilon(tuple(sorted(merged(uses))), delta, accountant)
+
+
+def merged(uses: Iterable[Use]) -> list[Use]:
+    """The same with one use for each noise multiplier and sampling rate."""
+    found: dict[tuple[float, float], int] = {}
     for use in uses:
         if use.steps:
-            merged[use.sigma, use.rate] = merged.get((use.sigma, use.rate), 0) + use.steps
-    return _epsilon(tuple(Use(s, q, n) for (s, q), n in sorted(merged.items())), delta, accountant)
+            found[use.sigma, use.rate] = found.get((use.sigma, use.rate), 0) + use.steps
+    return [Use(sigma, rate, steps) for (sigma, rate), steps in found.items()]
 
 
 @lru_cache(maxsize=4096)
@@ -81,7 +86,7 @@ def _epsilon(uses: tuple[Use, ...], delta: float, accountant: Accountant) -> flo
     if accountant == "rdp" or not math.isfinite(loose):
         return loose
     best = loose
-    for finer in range(5):
+    for finer in range(6):
         grid = max(1e-7, loose / FIRST_GRID / 4**finer)
         found = min(best, _composed(uses, delta, grid))
         settled = finer and found > (1 - SETTLED) * best

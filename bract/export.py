@@ -83,6 +83,8 @@ class Export:
     def _card(self, accuracy: float | None) -> str:
         settings, base = self.settings, json.dumps(self.base)  # quoted: it stands in code
         figure = "not measured" if accuracy is None else f"{accuracy:.4f}"
+        if settings.privacy.unit == "client" and not self.personal:
+            figure = "not published: it is computed without noise"
         front = json.dumps({"library_name": "peft", "base_model": self.base, "tags": ["lora", "federated"]})
         return CARD.format(
             front=front,

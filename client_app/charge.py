@@ -74,6 +74,13 @@ class Account:
             ledger.keep_reply(entry, packed(reply))
         return reply
 
+    def require_answered(self, federation: str, round_: int) -> None:
+        """Nothing is computed from what a round kept whose reply was never made: it will be trained again."""
+        with opened(self.source, self.partition) as ledger:
+            of = [entry for entry in ledger.of(federation) if entry.round == round_]
+            if of and of[-1] == ledger.entries[-1] and ledger.reply(of[-1]) is None:
+                raise BractError(f"client {self.partition}: round {round_} was cut short here and is not trained yet")
+
     def _over(self, ledger: Ledger, entry: Entry, mechanism: Mechanism) -> str:
         """Why this entry must not be spent; nothing if it may."""
         # A test's noise is checked as if it were noise: by its size, not by `Entry.use`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, MetricRecord, RecordDict
+from flwr.common.logger import log
 from numpy.typing import NDArray
 
 import bract
@@ -30,6 +31,8 @@ from client_app.charge import Account, abstained
 from client_app.ledger import Limit
 from client_app.state import ClientState, Kept
 from client_app.train import Penalty, Private, Trained, train
+
+WARNING = 30
 
 Slots = NDArray[np.int64]
 
@@ -228,7 +231,10 @@ class Client:
         """Measure the model that the plan describes on this client's held-out part."""
         plan = Plan.from_record(content[PLAN], self.layout.slots)
         self._same_rank(plan)
-        net, _ = self._laid_in(plan, content, self._kept(plan, plan.round + 1))
+        kept = self._kept(plan, plan.round + 1)
+        if kept.round and self.settings.privacy.unit == "example":
+            self._account().require_answered(plan.federation, kept.round)
+        net, _ = self._laid_in(plan, content, kept)
         measured = measure(net, self.shard.holdout) if len(self.shard.holdout) else None
         if plan.keeps and plan.round == self.settings.rounds:
             self._export(net, plan, measured)  # what was measured before it is what the server hears of
@@ -264,12 +270,8 @@ class Client:
         With `strategy.personal-steps` what stays here is trained once more first, without noise: nothing that is
         computed from it leaves, and the client's state keeps what the rounds left, so that a run may go on.
         """
-        steps = self.settings.strategy.personal_steps
-        if steps and len(self.shard.train):
-            self._trained(net, replace(plan, trains=plan.keeps), None, steps, None, rng=self._rng(plan.round, 3))
-            if not all(np.isfinite(net.get(part)).all() for part in plan.keeps):
-                raise BractError("the personal phase diverged; try a smaller train.lr or strategy.personal-steps = 0")
-            measured = measure(net, self.shard.holdout) if measured else None
+        if self.settings.strategy.personal_steps and len(self.shard.train):
+            measured = self._personalised(net, plan, measured)
         accuracy = measured.correct / measured.examples if measured else None
         names = worker.dataset(self.settings.data, self.settings.seed)[1].names
         folder = home() / "personal" / plan.federation / str(self.partition)
@@ -280,6 +282,21 @@ class Client:
             self.settings, self.layout, tuple(names), self.shape.pooling, self.clients, plan.keeps, personal=True
         )
         export.write(folder, parts, accuracy)
+
+    def _personalised(self, net: model.Classifier, plan: Plan, measured: Measured | None) -> Measured | None:
+        """Train what stays here once more, and measure it. A fault is told here alone: it too would be a release."""
+        before: Parts = {part: net.get(part) for part in plan.keeps}
+        steps = self.settings.strategy.personal_steps
+        try:
+            self._trained(net, replace(plan, trains=plan.keeps), None, steps, None, rng=self._rng(plan.round, 3))
+            if not all(np.isfinite(net.get(part)).all() for part in plan.keeps):
+                raise BractError("it diverged; try a smaller train.lr")
+            return measure(net, self.shard.holdout) if measured else None
+        except Exception as error:
+            log(WARNING, "client %s: no personal phase: %s", self.partition, error)
+            for part, vector in before.items():
+                net.set(part, vector, self.layout)
+            return measured
 
     def _laid_in(self, plan: Plan, content: RecordDict, kept: Kept) -> tuple[model.Classifier, Slots | None]:
         """The worker's model with this client's parts, and the slots that it carries (None: all).

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,13 +27,14 @@ def outline(settings: Settings, labels: int) -> tuple[Layout, str]:
             kept = json.loads(path.read_text(encoding="utf-8"))
             return Layout.from_json(kept["layout"]), str(kept["head_init"])
         except (OSError, ValueError, KeyError, TypeError, BractError):
-            path.unlink(missing_ok=True)
+            pass  # it is made again
     from bract.model import build, shape
 
     found = shape(settings, labels)
     layout = build(found, meta=True).layout
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"layout": layout.to_json(), "head_init": found.head_init})
+    with suppress(OSError):  # then the next time takes as long
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"layout": layout.to_json(), "head_init": found.head_init})
     return layout, found.head_init
 
 

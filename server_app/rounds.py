@@ -62,6 +62,7 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
         rounds.measure_start(state)
     while state.round < settings.rounds:
         state = rounds.play(state)
+    rounds.state_privacy()
     accuracy = folder.rounds()[-1]["accuracy"]
     keeps = strategy.plan(1, joined.members[0]).keeps
     export = Export(settings, joined.layout, joined.labels, joined.card["pooling"], len(joined.members), keeps)
@@ -105,7 +106,6 @@ class Rounds:
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
         self.folder.pending.unlink(missing_ok=True)
-        self.state_privacy()
         say(self._line(row))
         return after
 
@@ -117,7 +117,7 @@ class Rounds:
             if pending is not None:
                 self.strategy.recall(pending.after.memory)
                 return pending
-            self.strategy.privacy = statement.spend(self.strategy, mechanism)
+            statement.spend(self.strategy, mechanism)
         self.strategy.on_reply = lambda partition, done, total: say(
             f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
@@ -134,6 +134,7 @@ class Rounds:
         merged = Pending(after, [asdict(row) for row in rows], dict(trained or {}), self.strategy.picture)
         if mechanism is not None:
             merged.save(self.folder.pending)
+        self.state_privacy()  # before anybody is told of the result
         return merged
 
     def state_privacy(self) -> None:
@@ -141,7 +142,7 @@ class Rounds:
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
-        statement.write(self.folder, statement.statement(self.settings, self.strategy.privacy, keeps))
+        statement.write(self.folder, statement.statement(self.settings, statement.lines(self.strategy), keeps))
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
@@ -190,7 +191,7 @@ class Rounds:
 
 def spent(strategy: FederatedLora) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
-    known = [line["epsilon"] for line in strategy.privacy.values()]
+    known = [line["epsilon"] for line in statement.lines(strategy).values()]
     return None if not known or None in known else max(known)
 
 

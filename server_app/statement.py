@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from bract.accounting import SLACK, Use, epsilon
+from bract.accounting import SLACK, Use, epsilon, merged
 from bract.errors import BractError
 from bract.files import write_json, write_text
 from bract.mechanism import Mechanism
@@ -54,7 +54,8 @@ EXAMPLE = Words(
         "which examples are trained on: one example less at the source can move others in or out of what is held out",
         "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
         "a person with examples at several clients: their epsilons add up",
-        "what clients spent in other runs on the same data: their ledgers count it, this page is about this run",
+        "other runs on the same data: clients' ledgers count those that protect examples, nothing counts those that do "
+        "not, such as the second one of bract run --price",
         *COMMON,
     ],
 )
@@ -70,7 +71,9 @@ CLIENT = Words(
     not_covered=[
         "anything towards the server, which is trusted: it receives each client's update as it is, draws the noise and "
         "knows who was sampled",
-        "the server's own records: clients.jsonl, rounds.jsonl, pictures.jsonl, checkpoint/ and its log",
+        "the server's own records: clients.jsonl, rounds.jsonl, pictures.jsonl, summary.json, report.html, checkpoint/ "
+        "and its log",
+        "the head's first values where they are made of label names: one client computes them from the names alone",
         "accuracy and loss on what clients hold out, which are computed without noise: do not publish them",
         "the number of clients, and who of them joined the federation",
         "a person with data at several clients",
@@ -108,26 +111,38 @@ def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keep
     }
 
 
-def spend(strategy: FederatedLora, mechanism: Mechanism) -> dict[int, dict[str, Any]]:
-    """Each client's line after one more round, where whole clients are protected; BractError if that is too much.
-
-    Whether a client was sampled is part of what is protected, so all have spent the same.
-    """
-    before: list[list[float]] = next(iter(strategy.privacy.values()), {"uses": []})["uses"]
-    uses = [*before, [mechanism.sigma, mechanism.rate, 1]]
-    seeded = bool(strategy.federation.test_seed)
-    spent = epsilon(
-        [Use(sigma, rate, int(steps)) for sigma, rate, steps in uses], mechanism.delta, mechanism.accountant
-    )
+def spend(strategy: FederatedLora, mechanism: Mechanism) -> None:
+    """Count one more round, where whole clients are protected; BractError if that is too much."""
+    uses = merged([*strategy.uses, Use(mechanism.sigma, mechanism.rate, 1)])
+    spent = epsilon(uses, mechanism.delta, mechanism.accountant)
     if spent > mechanism.epsilon * SLACK:
+        done = sum(use.steps for use in strategy.uses)
         raise BractError(
-            f"privacy.epsilon = {mechanism.epsilon:g} is spent after {len(before)} rounds: another would make "
-            f"it {spent:.4g}; rounds was smaller when the run began"
+            f"privacy.epsilon = {mechanism.epsilon:g} is spent after {done} rounds: another would make it {spent:.4g}; "
+            "rounds was smaller when the run began"
         )
+    strategy.uses = uses
+
+
+def lines(strategy: FederatedLora) -> dict[int, dict[str, Any]]:
+    """What each client has spent in this run, by its own ledger or, where whole clients are protected, by the server.
+
+    Then all have spent the same: whether one was sampled is part of what is protected.
+    """
+    mechanism = strategy.federation.mechanism
+    if mechanism is None:
+        return strategy.privacy
+    if not strategy.uses:
+        return {}
+    seeded = bool(strategy.federation.test_seed)
     line = {
-        "epsilon": None if seeded else spent, **mechanism.to_json(), "rounds": len(uses), "uses": uses, "limit": None,
-    }  # fmt: skip
-    return {member.partition: dict(line) for member in strategy.federation.members}
+        "epsilon": None if seeded else epsilon(strategy.uses, mechanism.delta, mechanism.accountant),
+        **mechanism.to_json(),
+        "rounds": sum(use.steps for use in strategy.uses),
+        "uses": [list(use) for use in strategy.uses],
+        "limit": None,
+    }
+    return {member.partition: line for member in strategy.federation.members}
 
 
 def write(folder: RunFolder, found: Mapping[str, Any]) -> None:

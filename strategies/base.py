@@ -19,12 +19,13 @@ from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from bract import messages
+from bract.accounting import Use
 from bract.codec import Codec
 from bract.errors import BractError
 from bract.layout import FACTORS, Part, Parts
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
-from strategies.clipped import NoisySum, chosen_clients, noise_of
+from strategies.clipped import chosen_clients, noise_of, noisy_sum
 from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts
 from strategies.measuring import MAX_EXAMPLES, measured
 from strategies.merge import LIMIT, Merger, WeightedMean
@@ -50,6 +51,7 @@ class FederatedLora(Strategy):
         self.rows: list[ClientRow] = []
         self.picture: dict[str, Any] = {}
         self.privacy: dict[int, dict[str, Any]] = {}  # by client: the newest line of its ledger
+        self.uses: list[Use] = []  # what the server has spent, where it protects whole clients
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
         self._whom: dict[str, int] = {}
@@ -73,11 +75,13 @@ class FederatedLora(Strategy):
         return {
             "joined": {str(partition): round_ for partition, round_ in sorted(self._joined.items())},
             "privacy": {str(partition): line for partition, line in sorted(self.privacy.items())},
+            "uses": [list(use) for use in self.uses],
         }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` gave when the run was stopped."""
         self.privacy = {int(partition): dict(line) for partition, line in memory.get("privacy", {}).items()}
+        self.uses = [Use(float(sigma), float(rate), int(steps)) for sigma, rate, steps in memory.get("uses", [])]
         self._joined = {int(partition): int(round_) for partition, round_ in memory.get("joined", {}).items()}
 
     def factors(self, server_round: int, member: Member, *parts: Part) -> Plan:
@@ -107,8 +111,9 @@ class FederatedLora(Strategy):
 
     def start(self, *args: Any, **options: Any) -> Result:
         """Flower's own rounds."""
-        if self.one_by_one:
-            raise BractError("clients that train one after the other need Bract's own rounds, not Flower's start")
+        if self.one_by_one or self.federation.mechanism is not None:
+            what = "clients that train one after the other" if self.one_by_one else "privacy for whole clients"
+            raise BractError(f"{what}: needs Bract's own rounds, not Flower's start")
         return super().start(*args, **options)
 
     # -- Training ---------------------------------------------------------------------------
@@ -159,7 +164,9 @@ class FederatedLora(Strategy):
         """
         total = len(self.sample(server_round))
         rows: dict[int, ClientRow] = {}
-        merge = self._noisy_sum(server_round)
+        merge: Merger | None = noisy_sum(
+            self.federation, self.plan(server_round, min(self.federation.members)), self._arrays
+        )
         for reply in replies:
             partition = self._whose(reply)
             if partition is None or partition in rows:
@@ -189,15 +196,6 @@ class FederatedLora(Strategy):
         self._arrays = {**self._arrays, **merge.result(self._arrays)}
         return to_arrays(self._arrays), self._metrics()
 
-    def _noisy_sum(self, server_round: int) -> Merger | None:
-        """Where updates are merged if whole clients are protected. It is there even if nobody was sampled."""
-        mechanism = self.federation.mechanism
-        if mechanism is None:
-            return None
-        plan = self.plan(server_round, min(self.federation.members))
-        noise = noise_of(self.federation.test_seed, server_round, "noise")
-        return NoisySum(self.federation.layout, plan.sends, self._arrays, mechanism, noise, changes=plan.changes)
-
     def _whose(self, reply: Message) -> int | None:
         """The client whose message this answers."""
         if len(self._whom) < len(self._sent):  # ids are given when messages are pushed, so not before
@@ -220,7 +218,7 @@ class FederatedLora(Strategy):
         row.upload_bytes = messages.payload_bytes(reply)
         status, why = messages.report(reply.content)
         line = messages.privacy_line(reply.content)
-        if line is not None:
+        if line is not None and self.federation.mechanism is None:  # else the server counts for itself
             self.privacy[row.partition] = line
             row.epsilon = line["epsilon"]
         if status == "abstained":
@@ -282,7 +280,9 @@ class FederatedLora(Strategy):
 
     def _require_quorum(self, server_round: int) -> None:
         answered = [row for row in self.rows if row.status in ("merged", "abstained")]
-        needed = max(min(1, len(self.rows)), ceil(self.federation.quorum * len(self.rows)))
+        needed = max(1, ceil(self.federation.quorum * len(self.rows)))
+        if self.federation.mechanism is not None and self.federation.mechanism.rate < 1:
+            return  # to go on with some samples and not with others would tell of the sample, which is a secret
         if len(answered) < needed:
             lost = [f"client {r.partition}: {r.reason}" for r in self.rows if r not in answered]
             raise BractError(

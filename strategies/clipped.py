@@ -25,7 +25,8 @@ from bract.layout import Layout, Part, Parts
 from bract.mechanism import Mechanism
 from bract.noise import SecureNoise, process_noise
 from bract.payload import Payload
-from strategies.federation import Member
+from bract.plan import Plan
+from strategies.federation import Federation, Member
 from strategies.merge import ExactSum
 
 SAFE = 1 - 1e-5  # of the clip, for what is rounded on the way
@@ -69,6 +70,14 @@ class NoisySum:
             noisy = self._sums[part].value() + scale * self._noise.normal(self._layout.size(part))
             new[part] = (before[part] + noisy / self._mechanism.batch).astype(np.float32)
         return new
+
+
+def noisy_sum(federation: Federation, plan: Plan, before: Parts) -> NoisySum | None:
+    """Where updates are merged if whole clients are protected: there even if nobody was sampled. Else None."""
+    if federation.mechanism is None:
+        return None
+    noise = noise_of(federation.test_seed, plan.round, "noise")
+    return NoisySum(federation.layout, plan.sends, before, federation.mechanism, noise, changes=plan.changes)
 
 
 def chosen_clients(members: Iterable[Member], mechanism: Mechanism, noise: SecureNoise) -> list[Member]:

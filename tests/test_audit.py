@@ -61,11 +61,11 @@ def test_a_ledger_that_counts_one_round_is_noticed(played):
 
 def test_two_worlds_are_told_apart_only_without_noise(model, tmp_path):
     every = [
-        (" ".join(words), label) for words, label in zip(np.array(WORDS[:24]).reshape(8, 3), LABELS * 2, strict=True)
+        (" ".join(words), label) for words, label in zip(np.array(WORDS[:24]).reshape(12, 2), LABELS * 3, strict=True)
     ]
     values = audit.settings_of(
         model, LABELS, tmp_path, rounds=1,
-        **{"train.batch": 4, "train.steps": 2, "privacy.epsilon": 1.0, "lora.rank": 8},
+        **{"train.batch": 6, "train.steps": 2, "privacy.epsilon": 1.0, "lora.rank": 8},
     )  # fmt: skip
     canary = (" ".join(WORDS[:12]), LABELS[0])
     kept = audit.two_worlds(values, every, canary, 30, tmp_path / "kept")

@@ -144,3 +144,76 @@ def test_what_has_no_valid_guarantee_is_refused(config, values, words):
 def test_impossible_targets_say_what_to_change(play):
     with pytest.raises(BractError, match="privacy.delta = 0.01: should be well below one in the number of clients"):
         play({**PRIVATE, "privacy.delta": 0.01}, clients=100)
+
+
+def test_a_client_cannot_write_the_server_s_own_count(play):
+    """What a reply says of privacy is not heard where the server counts."""
+    from flwr.app import ConfigRecord
+
+    from bract.messages import PRIVACY
+
+    def lying(partition, reply):
+        if partition == 0 and METRICS in reply.content and "steps" in reply.content[METRICS]:
+            line = {
+                "epsilon": 0.0,
+                "sigma": 9.0,
+                "sample_rate": 0.1,
+                "steps": 1,
+                "rounds": 1,
+                "limit": None,
+                "uses": [],
+            }
+            reply.content[PRIVACY] = ConfigRecord({"line": json.dumps(line)})
+        return reply
+
+    folder, _ = play(PRIVATE, tamper=lying)
+    found = statement(folder)
+    assert {c["rounds"] for c in found["clients"]} == {3}
+    assert 7.5 < found["epsilon_max"] <= 8.0
+
+
+def test_the_statement_is_whole_after_a_kill_behind_the_last_checkpoint(config, monkeypatch):
+    """And it is written before anybody is told of a round's result."""
+    from server_app.rounds import Rounds
+
+    run_config = config(PRIVATE)
+    real, calls = Rounds.state_privacy, []
+
+    class StopError(Exception):
+        pass
+
+    def stopping(self):
+        real(self)
+        calls.append(len(statement(self.folder)["clients"][0]["uses"]))
+        if len(calls) == 4:  # behind the loop
+            (self.folder.path / "privacy.json").unlink()
+            raise StopError
+
+    monkeypatch.setattr(Rounds, "state_privacy", stopping)
+    with pytest.raises(StopError):
+        run(InProcessGrid(3, run_config), read(run_config))
+    monkeypatch.setattr(Rounds, "state_privacy", real)
+    folder = run(InProcessGrid(3, run_config), read({**run_config, "run.resume": True}))
+    found = statement(folder)
+    assert found["clients"][0]["rounds"] == 3
+    assert found["epsilon_max"] == folder.rounds()[-1]["epsilon"]
+
+
+def test_failing_clients_do_not_tell_of_the_sample(play):
+    """With a quorum that some samples meet and others do not, only those would be released."""
+    folder, _ = play(
+        {**PRIVATE, "federation.fraction": 0.5, "federation.quorum": 1.0, "federation.deadline": 1.0, "rounds": 4},
+        clients=4, tamper=lambda p, reply: None if p == 0 and METRICS in reply.content else reply,
+    )  # fmt: skip
+    assert len(folder.rounds()) == 5
+
+
+def test_an_accuracy_without_noise_is_not_published_with_the_adapter(play):
+    folder, _ = play(PRIVATE)
+    assert "not published" in (folder.adapter / "README.md").read_text()
+
+
+def test_the_count_stays_small_however_many_rounds(play):
+    folder, _ = play({**PRIVATE, "rounds": 4})
+    assert len(statement(folder)["clients"][0]["uses"]) == 1
+    assert Checkpoint.load(folder.checkpoint).memory["privacy"] == {}

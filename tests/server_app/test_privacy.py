@@ -475,3 +475,41 @@ def test_a_run_in_which_nobody_can_train_says_so_at_once(play):
 
     with pytest.raises(BractError, match="round 1: no client trains; client 0: .*train.batch do not fit"):
         play({**PRIVATE, "train.batch": 500})
+
+
+def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, home, data_file):
+    """Killed after its B was kept and before its reply was: it will be trained again, with other noise."""
+    from bract.errors import BractError
+    from bract.messages import EVALUATE
+    from bract.settings import read
+    from client_app.client import Client
+
+    _, grid = play({**PRIVATE, "strategy.name": "fedsa", "rounds": 2})
+    asked = [read_back(r) for kind, p, r, _ in grid.log if (kind, p) == (EVALUATE, 0)]
+    client = Client(read(grid.run_config), 0, 3)
+    assert "correct" in client.evaluate(asked[-1])[METRICS]
+    with opened(f"file:{data_file}", 0) as ledger:
+        for path in ledger.path.parent.glob("*-0-*.reply"):
+            path.unlink()
+        body = ledger.entries
+    assert len(body) == 2
+    with pytest.raises(BractError, match="round 2 was cut short here"):
+        client.evaluate(asked[-1])
+    assert "correct" in client.evaluate(asked[0])[METRICS]  # before any training
+
+
+def test_a_personal_phase_that_fails_is_told_to_nobody(play, home, monkeypatch):
+    import client_app.client as module
+
+    real = module.train
+
+    def failing(*args, private=None, **more):
+        if private is None:
+            raise RuntimeError("a text of a patient")
+        return real(*args, private=private, **more)
+
+    monkeypatch.setattr(module, "train", failing)
+    folder, grid = play({**PRIVATE, "strategy.name": "fedsa", "strategy.personal-steps": 3, "rounds": 1})
+    assert folder.rounds()[-1]["accuracy"] is not None
+    assert not any(b"patient" in answer for *_, answer in grid.log)
+    assert len(list((home / "personal").glob("*/*/adapter_model.safetensors"))) == 3
