@@ -115,6 +115,7 @@ def _figures(run: Run) -> dict[str, str]:
     so_far = "" if run.summary else " so far"
     of = "" if run.summary else f" of {as_text(run.settings.get('rounds'))}, unfinished"
     at = "" if delta is None else f", δ = {show('epsilon', delta)}"
+    at += ", each client, by a trusted server" if run.settings.get("privacy.unit") == "client" else ""
     return {
         "Strategy": str(run.summary.get("strategy") or run.settings.get("strategy.name", NONE)),
         "Final accuracy": "not measured" if accuracy is None else show("accuracy", accuracy) + so_far,

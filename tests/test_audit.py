@@ -68,10 +68,10 @@ def test_two_worlds_are_told_apart_only_without_noise(model, tmp_path):
         **{"train.batch": 6, "train.steps": 2, "privacy.epsilon": 1.0, "lora.rank": 8},
     )  # fmt: skip
     canary = (" ".join(WORDS[:12]), LABELS[0])
-    kept = audit.two_worlds(values, every, canary, 30, tmp_path / "kept")
+    kept = audit.two_worlds(values, every, canary, 16, tmp_path / "kept")
     assert kept.least <= kept.claim
     with audit.broken("noise"):
-        lost = audit.two_worlds({**values, "train.steps": 6}, every, canary, 60, tmp_path / "lost")
+        lost = audit.two_worlds({**values, "train.steps": 6}, every, canary, 40, tmp_path / "lost")
     assert lost.least > lost.claim
 
 

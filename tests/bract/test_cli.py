@@ -91,11 +91,19 @@ def test_plan_says_what_privacy_takes(capfd, model_folder, data_file):
     first, second, third = (float(number) for number in by_round.groups())
     assert 1 < first < second < third <= 4
     assert third > 3.9
-    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values]) == 0
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", "privacy.unit=none"]) == 0
     assert "privacy    none: nothing bounds what" in capfd.readouterr().out
     assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "privacy.delta=0.01"]) == 0
     assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "train.batch=50"]) == 1
     assert "train.batch = 50: a client has fewer examples" in capfd.readouterr().err
+
+
+def test_plan_says_what_privacy_for_clients_takes(capfd, model_folder, data_file):
+    values = f"model.name={model_folder} data.source=file:{data_file} data.max-length=32 lora.head=frozen rounds=2"
+    assert cli.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", "privacy.unit=client"]) == 0
+    out = capfd.readouterr().out
+    assert "each client, by a server that is trusted: epsilon 8 at delta 1e-05 over 2 rounds" in out
+    assert re.search(r"a round's mean has noise \d+(\.\d+)? long on an update at most 1 long", out)
 
 
 def test_the_ledger_is_shown(capfd, play, data_file):

@@ -216,7 +216,7 @@ def test_passing_on_refuses_flowers_own_start(config):
     joined = join(grid, settings.federation)
     strategy = create("fedsa", _federation(settings, joined, "f"))
     assert isinstance(strategy, Strategy)
-    with pytest.raises(BractError, match="need Bract's own rounds"):
+    with pytest.raises(BractError, match="needs Bract's own rounds"):
         strategy.start(grid, to_arrays(draw(joined.layout, 0, pooled=False)), num_rounds=1)
 
 
