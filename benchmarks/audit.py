@@ -31,23 +31,23 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from flwr.app import RecordDict  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-from scipy.stats import beta, binom  # noqa: E402
-from torch.nn import functional  # noqa: E402
+import numpy as np
+import torch
+from flwr.app import RecordDict
+from numpy.typing import NDArray
+from scipy.stats import beta, binom
+from torch.nn import functional
 
-from bract import demo, messages  # noqa: E402
-from bract.accounting import epsilon  # noqa: E402
-from bract.examples import examples, pad_id  # noqa: E402
-from bract.model import batch_of  # noqa: E402
-from bract.noise import SecureNoise  # noqa: E402
-from bract.payload import Payload, pack, unpack  # noqa: E402
-from bract.plan import Plan  # noqa: E402
-from bract.settings import Settings, read  # noqa: E402
-from client_app import charge, private, worker  # noqa: E402
-from client_app.client import Client  # noqa: E402
+from bract import demo, messages
+from bract.accounting import epsilon
+from bract.examples import examples, pad_id
+from bract.model import batch_of
+from bract.noise import SecureNoise
+from bract.payload import Payload, pack, unpack
+from bract.plan import Plan
+from bract.settings import Settings, read
+from client_app import charge, private, worker
+from client_app.client import Client
 
 Text = tuple[str, str]  # and its label
 Values = NDArray[np.float64]

@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bract.launch import cpus  # noqa: E402
-from bract.runfolder import read_rows  # noqa: E402
-from bract.settings import Settings, read  # noqa: E402
+from bract.launch import cpus
+from bract.runfolder import read_rows
+from bract.settings import Settings, read
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,12 +21,12 @@ from flwr.superlink.grid import InMemoryGrid
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.layout import Layout, Module  # noqa: E402
-from bract.messages import METRICS, PAYLOAD, REPORT, payload_record  # noqa: E402
-from bract.payload import Payload, pack  # noqa: E402
-from server_app.exchange import exchange  # noqa: E402
-from strategies import Federation, Member, create  # noqa: E402
-from strategies.federation import to_arrays  # noqa: E402
+from bract.layout import Layout, Module
+from bract.messages import METRICS, PAYLOAD, REPORT, payload_record
+from bract.payload import Payload, pack
+from server_app.exchange import exchange
+from strategies import Federation, Member, create
+from strategies.federation import to_arrays
 
 LAYOUT = Layout(tuple(Module(f"m{i}", 768, 768) for i in range(24)), rank=16)  # B: 294,912 values, 1.18 MB
 

@@ -21,12 +21,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bract.files import home  # noqa: E402
-from bract.launch import cpus  # noqa: E402
-from bract.runfolder import read_rows  # noqa: E402
-from bract.settings import read  # noqa: E402
-from server_app.checkpoint import Checkpoint  # noqa: E402
-from strategies.pictures import mean_between  # noqa: E402
+from bract.files import home
+from bract.launch import cpus
+from bract.runfolder import read_rows
+from bract.settings import read
+from server_app.checkpoint import Checkpoint
+from strategies.pictures import mean_between
 
 CLIENTS = 10
 COMMON: dict[str, Any] = {

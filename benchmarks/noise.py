@@ -21,16 +21,16 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from bract import initial  # noqa: E402
-from bract.examples import Examples  # noqa: E402
-from bract.layout import Layout, Part, Parts  # noqa: E402
-from bract.mechanism import Mechanism  # noqa: E402
-from bract.model import build, shape  # noqa: E402
-from bract.noise import SecureNoise  # noqa: E402
-from bract.settings import TrainSettings, read  # noqa: E402
-from client_app.train import Private, train  # noqa: E402
+from bract import initial
+from bract.examples import Examples
+from bract.layout import Layout, Part, Parts
+from bract.mechanism import Mechanism
+from bract.model import build, shape
+from bract.noise import SecureNoise
+from bract.settings import TrainSettings, read
+from client_app.train import Private, train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 

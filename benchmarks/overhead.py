@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.launch import cpus  # noqa: E402
-from bract.runfolder import read_rows  # noqa: E402
+from bract.launch import cpus
+from bract.runfolder import read_rows
 
 
 def main() -> None:

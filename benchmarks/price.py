@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from bract.cli import overrides_of  # noqa: E402
-from bract.launch import cpus  # noqa: E402
-from bract.runfolder import read_rows  # noqa: E402
+from bract.cli import overrides_of
+from bract.launch import cpus
+from bract.runfolder import read_rows
 
 CLIENTS = 10
 METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]

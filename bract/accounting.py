@@ -21,29 +21,9 @@ SLACK = 1 + 1e-6  # of a target: rounding in the accountant is no overspending
 USELESS = 1000.0  # with a noise multiplier beyond this nothing is learned in any number of steps that one could pay
 
 # Up to 63, and beyond: without the large ones no epsilon below 0.2 can be shown at delta = 1e-5.
-ORDERS = (
-    1.25,
-    1.5,
-    1.75,
-    2,
-    2.25,
-    2.5,
-    2.75,
-    3,
-    3.5,
-    4,
-    4.5,
-    *range(5, 64),
-    80,
-    128,
-    200,
-    320,
-    512,
-    800,
-    1280,
-    2048,
-    4096,
-)
+ORDERS = (1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, *range(4, 64), 80, 128, 200, 320, 512, 800, 1280, 2048, 4096)
+
+FEW_ORDERS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256, 512, 1024)  # for a first, quick bound
 
 FIRST_GRID = 250  # points of the loss's grid up to epsilon; then four times as many, until they make no difference
 SETTLED = 0.004  # a finer grid that lowers epsilon by less than this leaves a third of it as the error
@@ -62,7 +42,7 @@ def epsilon(uses: Iterable[Use], delta: float, accountant: Accountant = "prv") -
     """An upper bound on epsilon at delta, after all of these uses; 0 for none.
 
     Guaranteed: never below the true epsilon (`prv`: its grid is rounded upwards, and made finer until that is
-    under half a percent where memory allows; `rdp`: by the conversion). `prv` is never above `rdp`.
+    under half a percent where memory allows; `rdp`: by the conversion).
     """
     return _epsilon(tuple(sorted(merged(uses))), delta, accountant)
 
@@ -82,7 +62,7 @@ def _epsilon(uses: tuple[Use, ...], delta: float, accountant: Accountant) -> flo
         return 0.0
     if any(use.sigma <= 0 for use in uses):
         return math.inf
-    loose = _rdp(uses, delta)
+    loose = _rdp(uses, delta, ORDERS if accountant == "rdp" else FEW_ORDERS)
     if accountant == "rdp" or not math.isfinite(loose):
         return loose
     best = loose
@@ -106,11 +86,11 @@ def _composed(uses: tuple[Use, ...], delta: float, grid: float) -> float:
         return math.inf  # the caller has RDP's
 
 
-def _rdp(uses: tuple[Use, ...], delta: float) -> float:
+def _rdp(uses: tuple[Use, ...], delta: float, orders: tuple[float, ...]) -> float:
     from dp_accounting.rdp import RdpAccountant
 
     with _quiet():  # about orders at which a series does not converge: it leaves them out
-        return float(max(0.0, _told(RdpAccountant(list(ORDERS)), uses).get_epsilon(delta)))
+        return float(max(0.0, _told(RdpAccountant(list(orders)), uses).get_epsilon(delta)))
 
 
 def _told(accountant: Any, uses: tuple[Use, ...]) -> Any:
@@ -141,16 +121,19 @@ def noise_for(target: float, delta: float, rate: float, steps: int, accountant: 
     only a noise beyond all use would do.
     """
 
-    def spent(sigma: float, by: Accountant) -> float:
-        return epsilon([Use(sigma, rate, steps)], delta, by)
+    def about(sigma: float) -> float:
+        return _rdp((Use(sigma, rate, steps),), delta, FEW_ORDERS if accountant == "prv" else ORDERS)
 
-    low, high = _bracket(lambda sigma: spent(sigma, "rdp"), target)
-    high = _bisected(lambda sigma: spent(sigma, "rdp"), target, low, high, 0.02)
+    def spent(sigma: float) -> float:
+        return epsilon([Use(sigma, rate, steps)], delta, accountant)
+
+    low, high = _bracket(about, target)
+    high = _bisected(about, target, low, high, 0.02)
     if accountant == "prv":  # PRV is tighter by some percent: the answer lies a little below RDP's
         low = 0.8 * high
-        while low > 1e-3 and spent(low, "prv") <= target:
+        while low > 1e-3 and spent(low) <= target:
             low, high = 0.8 * low, low
-        high = _secant(lambda sigma: spent(sigma, "prv"), target, low, high)
+        high = _secant(spent, target, low, high)
     # Rounded up to four digits, so that a statement's number is the one that was used.
     scale = 10.0 ** (3 - math.floor(math.log10(high)))
     return math.ceil(high * scale) / scale

@@ -78,8 +78,9 @@ def to_parts(arrays: ArrayRecord) -> Parts:
 def reason(reply: Message) -> str:
     """An error reply's reason in one line: the client's own words where it has any."""
     text = reply.error.reason or f"error code {reply.error.code}"
-    for mark in ("BractError: ", "PayloadError: "):  # what stands before them is a traceback, often long
-        text = text.rpartition(mark)[2]
+    for mark in ("BractError: ", "PayloadError: "):  # what stands around its one line is a traceback, often long
+        if mark in text:
+            text = text.rpartition(mark)[2].partition("\n")[0]
     return one_line(text).removesuffix("'>")
 
 

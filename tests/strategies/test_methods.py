@@ -252,3 +252,15 @@ def test_a_bad_measurement_is_left_out(bad):
     nobody = ffa.aggregate_evaluate(1, [])
     assert "accuracy" not in nobody
     assert nobody["download_bytes"] > 0
+
+
+def test_a_traceback_around_a_client_s_words_is_cut_off():
+    """As Ray wraps them: the words stand in the middle."""
+    from flwr.app import Error, Message, RecordDict
+
+    from strategies.federation import reason
+
+    text = "<class 'RayTaskError'>:<'ray::run()\nbract.errors.BractError: data.source: there is no file /x\n\nThe above"
+    asked = Message(RecordDict(), dst_node_id=1, message_type="train")
+    asked.metadata.__dict__["_message_id"] = "m"
+    assert reason(Message(Error(code=2, reason=text), reply_to=asked)) == "data.source: there is no file /x"
