@@ -46,7 +46,7 @@ from bract.noise import SecureNoise
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
 from bract.settings import Settings, read
-from client_app import charge, private, worker
+from client_app import charge, clip, worker
 from client_app.client import Client
 
 Text = tuple[str, str]  # and its label
@@ -238,7 +238,7 @@ def bound_of_errors(in_: Values, out: Values, threshold: float, delta: float, *,
 def broken(how: str) -> Any:
     """The mechanism with a fault: the clip or the noise off, or a ledger that counts the newest round alone."""
     if how == "clip":
-        return patch.object(private, "SAFE", 1e9)
+        return patch.object(clip, "SAFE", 1e9)
     if how == "noise":
         return patch.object(SecureNoise, "normal", lambda self, count: np.zeros(count))
     if how == "rounds":

@@ -190,19 +190,19 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def flat(self, part: Part, tensors: Sequence[Tensor]) -> Vector:
         """Tensors of the shapes of the part's parameters, as a flat vector in the layout's order."""
-        turn = self._is_turned(part)
+        turn = self.is_turned(part)
         flat = [(t.T if turn else t).reshape(-1).float() for t in tensors]
         return np.ascontiguousarray(torch.cat(flat).cpu().numpy())
 
     @torch.no_grad()
     def set(self, part: Part, vector: Vector, layout: Layout) -> None:
         """Lay the vector's values into the part."""
-        matrices, turn = layout.matrices(part, vector), self._is_turned(part)
+        matrices, turn = layout.matrices(part, vector), self.is_turned(part)
         for parameter, matrix in zip(self.parameters_of(part), matrices, strict=True):
             value = torch.from_numpy(np.ascontiguousarray(matrix))
             parameter.copy_(value.T if turn else value.reshape(parameter.shape))
 
-    def _is_turned(self, part: Part) -> bool:
+    def is_turned(self, part: Part) -> bool:
         """Whether torch keeps the part the other way round than the layout: LoRA's B, d_out x r."""
         return part == "B" and self.shape.variant != "vera"
 

@@ -1,21 +1,22 @@
 """Local training of one client."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from bract.examples import Examples
 from bract.layout import FACTORS, Layout, Part, Parts
 from bract.mechanism import Mechanism
-from bract.model import Classifier, batch_of
+from bract.model import Classifier
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from bract.steps import steps_of
+from client_app.engines import pick
+from client_app.flat import Flat, Where
+from client_app.plain import PlainGradients
 from client_app.private import PrivateGradients
 
 # Of `train.lr = 0`, for adamw. Noise hides small steps: under it the demo learns most at five times the rate that suits
@@ -43,18 +44,6 @@ class Penalty:
     slots: NDArray[np.int64]
 
 
-def batches(examples: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """So many batches: shuffled passes, each example once a pass."""
-    left = steps
-    while left:
-        order = rng.permutation(examples)
-        for start in range(0, examples, batch):
-            yield order[start : start + batch]
-            left -= 1
-            if not left:
-                return
-
-
 @dataclass(frozen=True)
 class Private:
     """How the gradients of a private training are made."""
@@ -62,33 +51,6 @@ class Private:
     mechanism: Mechanism
     noise: SecureNoise
     groups: str = "all"
-
-
-class PlainGradients:
-    """Fills `.grad` with the mean gradient of a batch, and protects nothing."""
-
-    def __init__(self, model: Classifier, batch: int, rng: np.random.Generator, *, pad: int) -> None:
-        self._model, self._batch, self._rng, self._pad = model, batch, rng, pad
-        self.head_share = 0.0
-
-    def __enter__(self) -> "PlainGradients":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
-        """Shuffled passes."""
-        return batches(examples, self._batch, steps, self._rng)
-
-    def fill(self, examples: Examples, rows: NDArray[np.int64]) -> float:
-        """The gradients of one step; returns the batch's summed loss."""
-        ids, mask = batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
-        labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
-        losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
-        for parameter in self._model.parameters():
-            parameter.grad = None
-        losses.mean().backward()
-        return float(losses.detach().sum())
 
 
 def train(
@@ -121,13 +83,12 @@ def train(
     sums = {part: [torch.zeros_like(p) for p in model.parameters_of(part)] for part in parts if gradients}
     tails = [] if penalty is None else [_rows(model, layout, part, penalty.slots) for part in FACTORS]
     steps = steps_of(settings, len(examples)) if steps is None else steps
-    source: PlainGradients | PrivateGradients = PlainGradients(model, settings.batch, rng, pad=pad)
-    if private is not None:
-        source = PrivateGradients(
-            model, parts, private.mechanism, private.noise, pad=pad, groups=private.groups, outside=outside
-        )
-    total, seen = 0.0, 0
-    with source:
+    flat = Flat(model, parts, outside)
+    total, seen = torch.zeros((), device=model.device), 0
+    with pick(settings, model, flat, pad=pad) as engine:
+        source: PlainGradients | PrivateGradients = PlainGradients(engine, flat, settings.batch, rng)
+        if private is not None:
+            source = PrivateGradients(engine, flat, private.mechanism, private.noise, groups=private.groups)
         for rows in source.draws(len(examples), steps):
             total += source.fill(examples, rows)
             if penalty is not None:  # of the parameters alone: the same whatever the examples are
@@ -142,7 +103,7 @@ def train(
     model.requires_grad_(False)
     means: Parts = {part: model.flat(part, [g / max(steps, 1) for g in held]) for part, held in sums.items()}
     seconds = time.perf_counter() - start
-    return Trained(len(examples), steps, total / max(seen, 1), seconds, means, source.head_share)
+    return Trained(len(examples), steps, float(total) / max(seen, 1), seconds, means, source.head_share)
 
 
 def _optimizer(
@@ -160,28 +121,24 @@ def _optimizer(
     return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
-def _rows(
-    model: Classifier, layout: Layout, part: Part, slots: NDArray[np.int64]
-) -> list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...]]]:
+def _rows(model: Classifier, layout: Layout, part: Part, slots: NDArray[np.int64]) -> list[Where]:
     """Each module's parameter and where in it the named slots lie."""
     chosen = np.zeros(layout.slots, dtype=bool)
     chosen[slots] = True
-    found: list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...]]] = []
+    found: list[Where] = []
     for parameter, mine in zip(model.parameters_of(part), chosen.reshape(-1, layout.rank), strict=True):
         ranks = torch.from_numpy(np.flatnonzero(mine)).to(model.device)
         found.append((parameter, (ranks,) if part == "A" or parameter.ndim == 1 else (slice(None), ranks)))
     return found
 
 
-def _norm(rows: list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...]]]) -> torch.Tensor:
+def _norm(rows: list[Where]) -> torch.Tensor:
     """The Frobenius norm of all of them together; its gradient at zero is zero."""
     found: torch.Tensor = torch.linalg.vector_norm(torch.cat([p[where].reshape(-1) for p, where in rows]))
     return found
 
 
-def _outside(
-    model: Classifier, layout: Layout, parts: tuple[Part, ...], slots: NDArray[np.int64]
-) -> list[tuple[torch.nn.Parameter, tuple[slice | torch.Tensor, ...]]]:
+def _outside(model: Classifier, layout: Layout, parts: tuple[Part, ...], slots: NDArray[np.int64]) -> list[Where]:
     """What must stay as it is: each factor's parameter, and where in it the slots lie that are not named."""
     others = np.setdiff1d(np.arange(layout.slots), slots)
     return [found for part in parts if part != "head" for found in _rows(model, layout, part, others)]

@@ -146,6 +146,8 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
         BertForSequenceClassification,
         DistilBertConfig,
         DistilBertForSequenceClassification,
+        GPT2Config,
+        GPT2ForSequenceClassification,
         LlamaConfig,
         LlamaForSequenceClassification,
         PreTrainedTokenizerFast,
@@ -182,6 +184,10 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
         model = DistilBertForSequenceClassification(
             DistilBertConfig(**size, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
         )
+    elif kind == "gpt2":  # its maps are Conv1D, which keep their weights the other way round
+        gpt2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64}
+        size.pop("max_position_embeddings")
+        model = GPT2ForSequenceClassification(GPT2Config(**size, **gpt2))
     else:
         model = LlamaForSequenceClassification(LlamaConfig(**bert, num_key_value_heads=1))
     model.save_pretrained(folder)

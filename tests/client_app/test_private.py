@@ -15,17 +15,21 @@ from bract.mechanism import Mechanism
 from bract.model import Shape, batch_of, build
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
-from client_app import private as module
-from client_app.private import SAFE, PrivateGradients
+from client_app import fused, oracle
+from client_app.clip import SAFE
+from client_app.engines import pick
+from client_app.flat import Flat
+from client_app.private import PrivateGradients
 from client_app.train import Private, _outside, train
 from tests.harness import TEXTS, tiny_model
 
+KINDS = ("bert", "roberta", "distilbert", "llama", "gpt2")
 MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=4, rounds=2)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return {kind: str(tiny_model(tmp_path_factory.mktemp(kind), kind)) for kind in ("bert", "roberta", "distilbert")}
+    return {kind: str(tiny_model(tmp_path_factory.mktemp(kind), kind)) for kind in KINDS}
 
 
 def net_of(folder, pooling="mean", **changes):
@@ -62,16 +66,28 @@ def one_at_a_time(net, shard, rows, parts, clip, inside=None):
     return total, clipped
 
 
-def summed(net, shard, rows, parts, mechanism, **options):
-    """What `PrivateGradients` makes of a draw, without noise, undone of its division."""
+def trained(net, parts):
+    """The model with these parts, and nothing else, set to train."""
     net.requires_grad_(False)
     for part in parts:
         for p in net.parameters_of(part):
             p.requires_grad_(True)
-    with PrivateGradients(net, parts, replace(mechanism, sigma=0.0), SecureNoise("x"), pad=0, **options) as gradients:
-        gradients.fill(shard, np.array(rows, dtype=np.int64))
+
+
+def filled(net, shard, rows, parts, mechanism, *, noise=None, engine="fused", groups="all", outside=None):
+    """The gradients that a draw leaves, by name of the engine, undone of their division."""
+    trained(net, parts)
+    flat = Flat(net, parts, outside)
+    with pick(TrainSettings(engine=engine), net, flat, pad=0) as chosen:
+        source = PrivateGradients(chosen, flat, mechanism, noise or SecureNoise("x"), groups=groups)
+        source.fill(shard, np.array(rows, dtype=np.int64))
     found = torch.cat([p.grad.reshape(-1) for part in parts for p in net.parameters_of(part)]).double()
     return found * mechanism.batch
+
+
+def summed(net, shard, rows, parts, mechanism, **options):
+    """The same without noise."""
+    return filled(net, shard, rows, parts, replace(mechanism, sigma=0.0), **options)
 
 
 def middle_clip(net, shard, rows, parts):
@@ -80,40 +96,55 @@ def middle_clip(net, shard, rows, parts):
     return float(np.median([one_at_a_time(net, shard, [i], parts, 1e9)[0].norm() for i in rows])) if parameters else 1.0
 
 
+ENGINES = pytest.mark.parametrize("engine", ["opacus", "fused"])
+
+
+def in_pieces_of(monkeypatch, count):
+    """Draws are computed so few at a time."""
+    monkeypatch.setattr(oracle, "MICRO", count)
+    monkeypatch.setitem(fused.MOST, "cpu", 6 * count)
+
+
+@ENGINES
 @pytest.mark.parametrize("micro", [3, 32])
 @pytest.mark.parametrize("parts", [("B",), ("A",), ("A", "B"), ("B", "head"), ("A", "B", "head")])
 @pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("bert", "native"), ("roberta", "native"),
                                                ("distilbert", "cls")])  # fmt: skip
-def test_gradients_are_those_of_one_example_at_a_time(folders, shard, monkeypatch, kind, pooling, parts, micro):
+def test_gradients_are_those_of_one_example_at_a_time(folders, shard, monkeypatch, kind, pooling, parts, micro, engine):
     """Every method's parts, heads, padding and micro-batches, about half of the examples clipped."""
-    monkeypatch.setattr(module, "MICRO", micro)
+    in_pieces_of(monkeypatch, micro)
     net = net_of(folders[kind], pooling)
     rows = list(range(len(shard)))
     assert len({len(tokens) for tokens in shard.tokens}) > 3  # so there is padding
     clip = middle_clip(net, shard, rows, parts)
     wanted, clipped = one_at_a_time(net, shard, rows, parts, clip)
     assert len(rows) / 3 < clipped < 2 * len(rows) / 3
-    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip))
+    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
     assert float((found - wanted).norm() / wanted.norm()) < 2e-6  # the forward passes' own rounding: see below
     plain, _ = one_at_a_time(net, shard, rows, parts, 1e9)
     assert float((found - plain).norm() / plain.norm()) > 1e-2  # the clip did something
 
 
+@ENGINES
 @pytest.mark.parametrize("parts", [("B",), ("A",), ("A", "B", "head")])
-@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("roberta", "native"), ("distilbert", "cls")])
-def test_gradients_are_exact_where_rounding_is_out_of_the_way(folders, shard, monkeypatch, kind, pooling, parts):
+@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("roberta", "native"), ("distilbert", "cls"),
+                                               ("llama", "native"), ("gpt2", "native")])  # fmt: skip
+def test_gradients_are_exact_where_rounding_is_out_of_the_way(
+    folders, shard, monkeypatch, kind, pooling, parts, engine
+):
     """The same in float64: what differs in float32 is the rounding of other batch sizes, and nothing else."""
-    monkeypatch.setattr(module, "MICRO", 3)
+    in_pieces_of(monkeypatch, 3)
     net = net_of(folders[kind], pooling).to(torch.float64)
     rows = list(range(len(shard)))
     clip = middle_clip(net, shard, rows, parts)
     wanted, clipped = one_at_a_time(net, shard, rows, parts, clip)
     assert len(rows) / 3 < clipped < 2 * len(rows) / 3
-    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip))
+    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
     assert float((found - wanted).norm() / wanted.norm()) < 1e-12
 
 
-def test_slots_that_do_not_train_do_not_count_in_the_clip(folders, shard):
+@ENGINES
+def test_slots_that_do_not_train_do_not_count_in_the_clip(folders, shard, engine):
     net = net_of(folders["bert"])
     slots = np.array([1, 4, 7])
     outside = _outside(net, net.layout, ("B",), slots)
@@ -127,39 +158,47 @@ def test_slots_that_do_not_train_do_not_count_in_the_clip(folders, shard):
     clip = 0.5 * middle_clip(net, shard, range(len(shard)), ("B",))
     wanted, clipped = one_at_a_time(net, shard, range(len(shard)), ("B",), clip, inside)
     assert clipped
-    found = summed(net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), outside=outside)
+    found = summed(net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), outside=outside, engine=engine)
     assert float((found - wanted).norm() / wanted.norm()) < 3e-6
     assert (found[inside == 0] == 0).all()
 
 
-def test_groups_are_clipped_for_themselves(folders, shard):
+@ENGINES
+def test_groups_are_clipped_for_themselves(folders, shard, engine):
     net = net_of(folders["bert"])
     parts, clip = ("A", "B", "head"), 0.01
     factors = net.layout.size("A") + net.layout.size("B")
-    found = summed(net, shard, [3], parts, replace(MECHANISM, clip=clip), groups="head")
+    found = summed(net, shard, [3], parts, replace(MECHANISM, clip=clip), groups="head", engine=engine)
     assert float(found[:factors].norm()) == pytest.approx(clip / math.sqrt(2), rel=1e-4)
     assert float(found[factors:].norm()) == pytest.approx(clip / math.sqrt(2), rel=1e-4)
     assert float(found.norm()) <= clip
 
 
+@ENGINES
 @pytest.mark.parametrize("groups", ["all", "head"])
-def test_one_example_more_moves_the_sum_by_at_most_the_clip(folders, shard, groups):
+def test_one_example_more_moves_the_sum_by_at_most_the_clip(folders, shard, groups, engine):
     """And one that is replaced by at most twice that. Over all pairs of neighbours, clipped or not."""
     net = net_of(folders["bert"])
     parts, every = ("A", "B", "head"), list(range(len(shard)))
     for clip in (0.001, 0.5, 5.0):
         mechanism = replace(MECHANISM, clip=clip)
-        whole = summed(net, shard, every, parts, mechanism, groups=groups)
-        without = [summed(net, shard, every[:i] + every[i + 1 :], parts, mechanism, groups=groups) for i in every]
+        whole = summed(net, shard, every, parts, mechanism, groups=groups, engine=engine)
+        without = [
+            summed(net, shard, every[:i] + every[i + 1 :], parts, mechanism, groups=groups, engine=engine)
+            for i in every
+        ]
         moved = [float((whole - other).norm()) for other in without]
         assert max(moved) <= clip * (1 + 1e-5)
         replaced = max(float((a - b).norm()) for a in without for b in without)
         assert replaced <= 2 * clip * (1 + 1e-5)
 
 
-def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch):
+@ENGINES
+def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch, engine):
     net = net_of(folders["bert"])
-    wanted = summed(net, shard, [0, 2], ("B",), MECHANISM)
+    parts = ("B", "head")
+    wanted = summed(net, shard, [0, 2], parts, MECHANISM)
+    monkeypatch.setitem(fused.CALL, "cpu", 1000)  # all in one pass
     real = functional.cross_entropy
 
     def broken(*args, **kwargs):
@@ -168,22 +207,19 @@ def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch):
 
     order = sorted([0, 1, 2], key=lambda i: len(shard.tokens[i]))
     monkeypatch.setattr(functional, "cross_entropy", broken)
-    found = summed(net, shard, [0, 1, 2], ("B",), MECHANISM)
+    found = summed(net, shard, [0, 1, 2], parts, MECHANISM, engine=engine)
     kept = [i for at, i in enumerate(order) if at != 1]
     monkeypatch.setattr(functional, "cross_entropy", real)
-    assert torch.allclose(found, summed(net, shard, kept, ("B",), MECHANISM), atol=1e-6)
+    assert torch.allclose(found, summed(net, shard, kept, parts, MECHANISM), atol=1e-6)
     assert torch.isfinite(found).all()
     assert torch.isfinite(wanted).all()
 
 
-def test_an_empty_draw_releases_noise_alone(folders, shard):
+@ENGINES
+def test_an_empty_draw_releases_noise_alone(folders, shard, engine):
     net = net_of(folders["bert"])
-    for p in net.parameters_of("B"):
-        p.requires_grad_(True)
     mechanism = replace(MECHANISM, sigma=2.0, clip=0.5)
-    with PrivateGradients(net, ("B",), mechanism, SecureNoise(), pad=0) as gradients:
-        assert gradients.fill(shard, np.zeros(0, np.int64)) == 0.0
-    found = torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]) * mechanism.batch
+    found = filled(net, shard, [], ("B",), mechanism, noise=SecureNoise(), engine=engine)
     assert abs(float(found.std()) - 1.0) < 0.2
     assert float(found.abs().min()) > 0
 
@@ -193,14 +229,8 @@ def test_the_steps_noise_has_its_variance_and_is_normal(folders, shard):
     from scipy import stats
 
     net = net_of(folders["bert"])
-    for p in net.parameters_of("B"):
-        p.requires_grad_(True)
-    mechanism = replace(MECHANISM, sigma=1.5, clip=0.2)
-    steps = []
-    with PrivateGradients(net, ("B",), mechanism, SecureNoise(), pad=0) as gradients:
-        for _ in range(400):
-            gradients.fill(shard, np.zeros(0, np.int64))
-            steps.append(torch.cat([p.grad.reshape(-1) for p in net.parameters_of("B")]).double() * mechanism.batch)
+    mechanism, noise = replace(MECHANISM, sigma=1.5, clip=0.2), SecureNoise()
+    steps = [filled(net, shard, [], ("B",), mechanism, noise=noise) for _ in range(400)]
     draws = torch.stack(steps).numpy() / (mechanism.sigma * mechanism.clip)
     count = draws.size
     assert abs(draws.mean()) < 5 / math.sqrt(count)
@@ -217,7 +247,10 @@ def test_the_steps_noise_has_its_variance_and_is_normal(folders, shard):
 
 def test_draws_are_poisson(folders):
     net = net_of(folders["bert"])
-    gradients = PrivateGradients(net, ("B",), replace(MECHANISM, rate=0.1), SecureNoise(), pad=0)
+    trained(net, ("B",))
+    flat = Flat(net, ("B",))
+    engine = pick(TrainSettings(), net, flat, pad=0)
+    gradients = PrivateGradients(engine, flat, replace(MECHANISM, rate=0.1), SecureNoise())
     drawn = list(gradients.draws(50, 4000))
     sizes = np.array([len(rows) for rows in drawn])
     assert sizes.min() == 0  # (0.9 ** 50 = 0.5 %)
@@ -238,14 +271,11 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
     assert (net.get("B") == before).all()
 
     plain = net_of(folders["bert"])
-    for p in plain.parameters_of("B"):
-        p.requires_grad_(True)
+    trained(plain, ("B",))
     plain.parameters_of("A")[0].requires_grad_(True)  # somebody left it on
-    with (
-        pytest.raises(BractError, match="would be trained and not clipped"),
-        PrivateGradients(plain, ("B",), MECHANISM, SecureNoise(), pad=0),
-    ):
-        pass
+    flat = Flat(plain, ("B",))
+    with pytest.raises(BractError, match="would be trained and not clipped"):
+        PrivateGradients(pick(TrainSettings(), plain, flat, pad=0), flat, MECHANISM, SecureNoise())
 
 
 def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard):
@@ -275,10 +305,7 @@ def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard
 def test_slots_that_do_not_train_get_no_noise(folders, shard):
     net = net_of(folders["bert"])
     outside = _outside(net, net.layout, ("B",), np.array([1, 4, 7]))
-    for p in net.parameters_of("B"):
-        p.requires_grad_(True)
-    with PrivateGradients(net, ("B",), replace(MECHANISM, sigma=3.0), SecureNoise(), pad=0, outside=outside) as source:
-        source.fill(shard, np.arange(4))
+    filled(net, shard, range(4), ("B",), replace(MECHANISM, sigma=3.0), noise=SecureNoise(), outside=outside)
     for p, (_, where) in zip(net.parameters_of("B"), outside, strict=True):
         assert (p.grad[where] == 0).all()
     assert sum(int((p.grad != 0).sum()) for p in net.parameters_of("B")) == 3 * 32

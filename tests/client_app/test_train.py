@@ -7,7 +7,8 @@ from bract.examples import examples
 from bract.initial import draw
 from bract.model import Shape, build
 from bract.settings import TrainSettings
-from client_app.train import batches, train
+from client_app.plain import batches
+from client_app.train import train
 from tests.harness import TEXTS
 
 SETTINGS = TrainSettings(batch=4, lr=0.01, steps=0, lr_ratio=1.0)

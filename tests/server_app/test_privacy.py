@@ -122,9 +122,9 @@ def test_local_factors_trained_without_noise_beside_released_ones(play, monkeypa
     seen = []
     real = private.PrivateGradients.__init__
 
-    def init(self, model, parts, *args, **options):
-        seen.append(parts)
-        real(self, model, parts, *args, **options)
+    def init(self, engine, flat, *args, **options):
+        seen.append(tuple(dict.fromkeys(piece.part for piece in flat.pieces)))
+        real(self, engine, flat, *args, **options)
 
     monkeypatch.setattr(private.PrivateGradients, "__init__", init)
     folder, _ = play({**PRIVATE, "strategy.name": "fedsa"})

@@ -1,0 +1,32 @@
+"""Texts in groups of like length, so that little of what is computed is padding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def by_length(lengths: Sequence[int], *, most: int, call: int) -> list[NDArray[np.int64]]:
+    """Positions in groups, each padded to its longest, such that the whole costs least.
+
+    A group costs its padded tokens and `call` tokens more, for what a pass costs whatever is in it. No group has
+    more than `most` padded tokens, but for a text that is longer by itself. Every position is in one group.
+    """
+    sizes = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(sizes, kind="stable")
+    sizes = sizes[order]
+    count = len(sizes)
+    best = np.zeros(count + 1)  # of the shortest texts, so many
+    cut = np.zeros(count + 1, dtype=np.int64)
+    for end in range(1, count + 1):
+        longest = max(int(sizes[end - 1]), 1)
+        first = max(0, end - max(1, most // longest))
+        costs = best[first:end] + (end - np.arange(first, end)) * longest + call
+        at = int(costs.argmin())
+        best[end], cut[end] = costs[at], first + at
+    groups = []
+    end = count
+    while end:
+        groups.append(order[cut[end] : end])
+        end = int(cut[end])
+    return groups[::-1]

@@ -1,0 +1,39 @@
+"""Which engine trains, and why."""
+
+from functools import lru_cache
+
+from flwr.common.logger import log
+
+from bract.errors import BractError
+from bract.model import Classifier
+from bract.settings import TrainSettings
+from client_app.engine import Engine
+from client_app.flat import Flat
+from client_app.fused import FusedEngine, refusal
+from client_app.kernels import fastest
+from client_app.oracle import OpacusEngine
+
+INFO = 20
+
+
+def pick(settings: TrainSettings, model: Classifier, flat: Flat, *, pad: int) -> Engine:
+    """The engine that `train.engine` names; `auto` is the fused one wherever it is exact."""
+    wanted = settings.engine
+    if wanted == "opacus":
+        _tell("training by Opacus and autograd, as train.engine says")
+        return OpacusEngine(model, flat, pad=pad)
+    why = refusal(model, flat)
+    if why and wanted == "fused":
+        raise BractError(f"train.engine = 'fused' cannot train this exactly: {why}; auto or opacus can")
+    if why:
+        _tell(f"training by Opacus and autograd: {why}")
+        return OpacusEngine(model, flat, pad=pad)
+    kernel = fastest(flat.device, flat.dtype, model.width, settings.precision)
+    _tell(f"training by the fused engine, matrix products by {kernel.name} ({kernel.why})")
+    return FusedEngine(model, flat, kernel, pad=pad)
+
+
+@lru_cache(maxsize=16)
+def _tell(words: str) -> None:
+    """Once in a process."""
+    log(INFO, words)

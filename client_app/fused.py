@@ -1,0 +1,283 @@
+"""The fused engine: gradients of LoRA's factors from each layer's own inputs and output gradients.
+
+PEFT's modules stay what they are; while the engine has the model, the adapted maps and the head compute through
+functions of its own, which write every example's gradient, rank first, into one row of a buffer. A factor's gradient
+is a product of small matrices (B's: s (x A^T)^T g; A's: s (g B)^T x), so an example's own costs no more than the sum.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear as LoraLinear
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bract.bylength import by_length
+from bract.errors import BractError
+from bract.examples import Examples
+from bract.model import Classifier, batch_of
+from client_app.clip import Clip
+from client_app.engine import Rows
+from client_app.flat import Flat, Piece
+from client_app.kernels import Kernel
+
+# In tokens: what a pass over the model costs whatever is in it, and how many are computed together.
+CALL = {"cpu": 48, "cuda": 2048}
+MOST = {"cpu": 1024, "cuda": 65536}
+
+
+def refusal(model: Classifier, flat: Flat) -> str | None:
+    """Why the engine cannot train this exactly, or None if it can."""
+    ours: set[int] = set()
+    for name, layer in model.layers.items():
+        adapters = list(getattr(layer, "lora_A", {}))
+        if type(layer) is not LoraLinear or adapters != ["default"]:
+            return f"{name} is adapted by {type(layer).__name__}, not by one plain LoRA"
+        if (
+            layer.lora_variant
+            or layer.lora_bias["default"]
+            or not isinstance(layer.lora_dropout["default"], nn.Identity)
+        ):
+            return f"{name} has more than two factors: a variant of LoRA, a bias or dropout"
+        if layer.merged or layer.disable_adapters:
+            return f"{name} has its adapter merged or switched off"
+        ours |= {id(layer.lora_A["default"].weight), id(layer.lora_B["default"].weight)}
+    linears = [m for m in model.modules() if type(m) is nn.Linear]
+    ours |= {id(p) for head in linears for p in head.parameters() if any(p is q for q in model.head.values())}
+    for piece in flat.pieces:
+        if id(piece.parameter) not in ours:
+            name = next(n for n, p in model.named_parameters() if p is piece.parameter)
+            return f"{name} is neither a factor nor of a linear map"
+    owners: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            owners[id(parameter)] = owners.get(id(parameter), 0) + 1
+    if any(owners[id(piece.parameter)] > 1 for piece in flat.pieces):
+        return "a trained parameter is shared by two modules"
+    return None
+
+
+@dataclass(frozen=True)
+class Site:
+    """An adapted map: its frozen weight with the factors added, and where its factors' gradients go."""
+
+    layer: Any
+    a: Tensor
+    b: Tensor
+    scale: float
+    into: dict[str, Piece]
+    merged: Tensor
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """W + s B A, which holds for a whole step, as the factors only change after it."""
+        base = self.layer.get_base_layer()
+        weight = base.weight.T if self.layer.fan_in_fan_out else base.weight
+        self.merged.copy_(torch.addmm(weight, self.b, self.a, alpha=self.scale))
+
+
+class _Adapted(torch.autograd.Function):
+    """A merged map; going back, it hands its factors' gradients to the engine."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, site: Site, engine: "FusedEngine") -> Tensor:
+        engine.called(site.layer, len(x))
+        ctx.site, ctx.engine = site, engine
+        # B's gradient needs x in the rank's few dimensions only.
+        u = functional.linear(x, site.a) if "B" in site.into else None
+        ctx.save_for_backward(x if "A" in site.into else None, u)
+        return engine.product(x, site.merged, site.layer.get_base_layer().bias)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        site, engine = ctx.site, ctx.engine
+        x, u = ctx.saved_tensors
+        if u is not None:
+            engine.take(site.into["B"], u, g, site.scale)
+        if x is not None:
+            engine.take(site.into["A"], g @ site.b, x, site.scale)
+        return engine.product(g, site.merged.T, None) if ctx.needs_input_grad[0] else None, None, None, None
+
+
+class _Head(torch.autograd.Function):
+    """A trained map of the head; going back, it hands its inputs and output gradients to the engine."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, linear: nn.Linear, engine: "FusedEngine") -> Tensor:
+        engine.called(linear, len(x))
+        ctx.linear, ctx.engine = linear, engine
+        ctx.save_for_backward(x)
+        return functional.linear(x, linear.weight, linear.bias)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        ctx.engine.take_head(ctx.linear, x, g)
+        return g @ ctx.linear.weight if ctx.needs_input_grad[0] else None, None, None, None
+
+
+class _Frozen(torch.autograd.Function):
+    """A frozen map by another kernel than torch's own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, linear: nn.Linear, kernel: Kernel) -> Tensor:
+        ctx.kernel, ctx.weight = kernel, kernel.weight(linear)
+        return kernel.product(x, ctx.weight, linear.bias)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return ctx.kernel.product(g, ctx.weight.T, None), None, None
+
+
+_adapted: Any = _Adapted.apply
+_head: Any = _Head.apply
+_frozen: Any = _Frozen.apply
+
+
+class FusedEngine:
+    """An `Engine` for plain LoRA on linear maps and a head of linear maps; `refusal` says what it does not take.
+
+    An example's gradient of the factors is a row of one buffer; that of a map of the head is kept as what it
+    is the product of. Both come under the one clip.
+    """
+
+    def __init__(self, model: Classifier, flat: Flat, kernel: Kernel, *, pad: int) -> None:
+        self._model, self._flat, self._pad, self._kernel = model, flat, pad, kernel
+        self.product = kernel.product
+        self._pieces = {id(piece.parameter): piece for piece in flat.pieces}
+        self._anchor = torch.zeros((), device=flat.device, requires_grad=True)
+        self._sites = [self._site(layer) for layer in model.layers.values()]
+        self._buffer = torch.empty(0, flat.factors, device=flat.device, dtype=flat.dtype)
+        self._count, self._alone = 0, False  # of the examples in work; whether each one's gradient is wanted
+        self._into = self._buffer
+        self._heads: list[tuple[nn.Linear, Tensor, Tensor]] = []
+        self._called: set[nn.Module] = set()
+        self._lent: list[nn.Module] = []
+
+    def _site(self, layer: Any) -> Site:
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        found = {"A": self._pieces.get(id(a)), "B": self._pieces.get(id(b))}
+        into = {part: piece for part, piece in found.items() if piece is not None}
+        merged = torch.empty(b.shape[0], a.shape[1], device=a.device, dtype=self._kernel.dtype)
+        return Site(layer, a.detach(), b.detach(), float(layer.scaling["default"]), into, merged)
+
+    def __enter__(self) -> "FusedEngine":
+        inside: set[nn.Module] = set()
+        for site in self._sites:
+            inside |= set(site.layer.modules())
+            self._lend(site.layer, lambda x, *_, site=site, **__: _adapted(x, self._anchor, site, self))
+        for module in self._model.modules():
+            if type(module) is not nn.Linear or module in inside:
+                continue
+            if any(id(p) in self._pieces for p in module.parameters()):
+                self._lend(module, lambda x, linear=module: _head(x, self._anchor, linear, self))
+            elif not self._kernel.stock:
+                self._lend(module, lambda x, linear=module: _frozen(x, linear, self._kernel))
+        return self
+
+    def _lend(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
+        module.forward = forward  # the instance's own, until the end of `with`
+        self._lent.append(module)
+
+    def __exit__(self, *_: object) -> None:
+        for module in self._lent:
+            del module.forward
+        self._lent = []
+
+    def start(self) -> None:
+        """Merge the factors as they are now."""
+        for site in self._sites:
+            site.merge()
+
+    def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
+        """Groups of like lengths, such that the least is computed."""
+        kind = self._flat.device.type
+        lengths = [len(examples.tokens[i]) for i in rows]
+        return [rows[group] for group in by_length(lengths, most=MOST[kind], call=CALL[kind])]
+
+    def add(self, examples: Examples, rows: Rows, total: Tensor, clip: Clip | None) -> Tensor:
+        """One forward and one backward pass."""
+        ids, mask = batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
+        labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
+        self._count, self._alone, self._heads, self._called = len(rows), clip is not None, [], set()
+        self._into = total[None, : self._flat.factors] if clip is None else self._rows_of(len(rows))
+        for piece in self._flat.pieces:
+            piece.parameter.grad = None
+        losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
+        losses.sum().backward()
+        if any(piece.parameter.grad is not None for piece in self._flat.pieces):
+            raise BractError("the model uses a trained value in a way of its own; set train.engine to opacus")
+        if clip is None:
+            for linear, x, g in self._heads:
+                self._add_head(total, linear, x, g)
+        else:
+            self._add_clipped(total, clip)
+        return losses.detach().sum()
+
+    def _rows_of(self, count: int) -> Tensor:
+        """A row of zeros for each example: a map that the model does not use leaves them."""
+        if count > len(self._buffer):
+            self._buffer = self._buffer.new_empty(count, self._flat.factors)
+        return self._buffer[:count].zero_()
+
+    def called(self, module: nn.Module, rows: int) -> None:
+        """A map that is used for something shared (DeBERTa's relative positions) mixes the examples' gradients."""
+        if self._alone and (rows != self._count or module in self._called):
+            raise BractError(
+                "the model uses an adapted map for more than each example's own states, so it cannot be trained "
+                "privately with these lora.targets"
+            )
+        self._called.add(module)
+
+    def take(self, piece: Piece, left: Tensor, right: Tensor, scale: float) -> None:
+        """Add scale · leftᵀ right, for each example or for all together."""
+        if self._alone:
+            into = self._into[:, piece.span].unflatten(1, piece.shape)
+            into.baddbmm_(_steps(left).transpose(1, 2), _steps(right), alpha=scale)
+        else:
+            into = self._into[0, piece.span].view(piece.shape)
+            into.addmm_(left.flatten(0, -2).T, right.flatten(0, -2), alpha=scale)
+
+    def take_head(self, linear: nn.Linear, x: Tensor, g: Tensor) -> None:
+        """Keep what the gradients of a head's map are products of."""
+        self._heads.append((linear, x.detach(), g.detach()))
+
+    def _add_clipped(self, total: Tensor, clip: Clip) -> None:
+        each, inside, cut = self._into, self._flat.inside, self._flat.factors
+        if inside is not None:
+            each *= inside[:cut]
+        # In float64: in float32 the length of some ten million numbers errs by 1e-4.
+        factors = torch.linalg.vector_norm(each, dim=1, dtype=torch.float64).square()
+        head = torch.zeros_like(factors)
+        for linear, x, g in self._heads:
+            head += self._head_squares(linear, x, g)
+        squares = torch.stack([factors, head])
+        scales = clip.scales(squares).to(each.dtype)
+        broken = ~torch.isfinite(squares).all(0)
+        each.masked_fill_(broken[:, None], 0)  # no number times zero is still none
+        total[:cut].addmv_(each.T, scales[0])
+        for linear, x, g in self._heads:
+            shape = (-1, *[1] * (g.dim() - 1))
+            scaled = (g * scales[1].view(shape)).masked_fill(broken.view(shape), 0)
+            self._add_head(total, linear, x.masked_fill(broken.view(shape), 0), scaled)
+
+    def _head_squares(self, linear: nn.Linear, x: Tensor, g: Tensor) -> Tensor:
+        """Squared lengths of each example's gradient, without making it where it is of rank one."""
+        x, g = x.double(), g.double()
+        weight = x.square().sum(-1) * g.square().sum(-1) if x.dim() == 2 else (g.mT @ x).square().sum((1, 2))
+        bias = g if g.dim() == 2 else g.sum(1)
+        return weight if linear.bias is None else weight + bias.square().sum(-1)
+
+    def _add_head(self, total: Tensor, linear: nn.Linear, x: Tensor, g: Tensor) -> None:
+        x, g = x.flatten(0, -2), g.flatten(0, -2)
+        weight = self._pieces[id(linear.weight)]
+        weight.of(total).addmm_(g.T, x)
+        if linear.bias is not None:
+            self._pieces[id(linear.bias)].of(total).add_(g.sum(0))
+
+
+def _steps(values: Tensor) -> Tensor:
+    """Examples, steps, dimensions."""
+    return values.unsqueeze(1) if values.dim() == 2 else values.flatten(1, -2)
