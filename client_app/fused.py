@@ -22,6 +22,8 @@ from client_app.clip import Clip
 from client_app.engine import Rows
 from client_app.flat import Flat, Piece
 from client_app.kernels import Kernel
+from client_app.lastlayer import first_position, last_layer
+from client_app.memory import bytes_a_token, room
 
 # In tokens: what a pass over the model costs whatever is in it, and how many are computed together.
 CALL = {"cpu": 48, "cuda": 2048}
@@ -155,6 +157,7 @@ class FusedEngine:
         self._heads: list[tuple[nn.Linear, Tensor, Tensor]] = []
         self._called: set[nn.Module] = set()
         self._lent: list[nn.Module] = []
+        self._most = 0  # tokens in a pass; found at the first draw
 
     def _site(self, layer: Any) -> Site:
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
@@ -175,6 +178,9 @@ class FusedEngine:
                 self._lend(module, lambda x, linear=module: _head(x, self._anchor, linear, self))
             elif not self._kernel.stock:
                 self._lend(module, lambda x, linear=module: _frozen(x, linear, self._kernel))
+        last = last_layer(self._model)
+        if last is not None:
+            self._lend(last, lambda x, attention_mask=None, *_, **__: first_position(last, x, attention_mask))
         return self
 
     def _lend(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
@@ -192,10 +198,24 @@ class FusedEngine:
             site.merge()
 
     def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
-        """Groups of like lengths, such that the least is computed."""
-        kind = self._flat.device.type
+        """Groups of like lengths, such that the least is computed and a pass stays within its memory."""
+        if not self._most:
+            self._most = self._bound()
         lengths = [len(examples.tokens[i]) for i in rows]
-        return [rows[group] for group in by_length(lengths, most=MOST[kind], call=CALL[kind])]
+        return [rows[group] for group in by_length(lengths, most=self._most, call=CALL[self._flat.device.type])]
+
+    def _bound(self) -> int:
+        """Tokens in a pass. An example has at least two, and its gradient a row of the buffer."""
+
+        def passed(tokens: int) -> Tensor:
+            ids, mask = batch_of([[self._pad] * tokens], self._pad, self._flat.device)
+            logits: Tensor = self._model(ids, mask)
+            return logits
+
+        self._alone = False
+        row = self._flat.factors * self._flat.dtype.itemsize
+        fit = room(self._flat.device) / (bytes_a_token(passed) + row / 2)
+        return min(MOST[self._flat.device.type], max(1, int(fit)))
 
     def add(self, examples: Examples, rows: Rows, total: Tensor, clip: Clip | None) -> Tensor:
         """One forward and one backward pass."""

@@ -1,0 +1,254 @@
+"""The fused engine: the same numbers as Opacus and autograd, and a refusal where it could not give them."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from bract.errors import BractError
+from bract.noise import SecureNoise
+from bract.settings import TrainSettings
+from client_app import engines, fused, kernels, memory
+from client_app.engines import pick
+from client_app.flat import Flat
+from client_app.fused import FusedEngine, refusal
+from client_app.lastlayer import last_layer
+from client_app.oracle import OpacusEngine
+from client_app.train import Private, train
+from tests.client_app.test_private import KINDS, MECHANISM, filled, net_of, summed, trained
+from tests.client_app.test_private import folders as folders  # fixtures
+from tests.client_app.test_private import shard as shard
+
+SETTINGS = TrainSettings(batch=8, steps=20, lr=0.01)
+
+
+def after_training(net, shard, parts, engine, *, private, slots=None, settings=SETTINGS):
+    """The parts after some steps from the same start, with the same draws and noise."""
+    start = {part: net.get(part) for part in parts}
+    how = Private(replace(MECHANISM, sigma=0.5), SecureNoise("same")) if private else None
+    train(
+        net, net.layout, shard, replace(settings, engine=engine), parts, np.random.default_rng(0), pad=0, slots=slots,
+        private=how,
+    )  # fmt: skip
+    found = {part: net.get(part) for part in parts}
+    for part, vector in start.items():
+        net.set(part, vector, net.layout)
+    return found, start
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize(
+    ("parts", "slots"),
+    [
+        (("B",), None), (("A",), None), (("A", "B"), None), (("B", "head"), None), (("A", "head"), None),
+        (("A", "B", "head"), None), (("head",), None), (("B",), [1, 4, 7]), (("A", "head"), [1, 4, 7]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", KINDS)
+def test_factors_after_twenty_steps_are_those_of_opacus(folders, shard, kind, parts, slots, private):
+    """Every method's parts, with masks and head. Plain steps of SGD: Adam would divide rounding by rounding."""
+    if kind in ("llama", "gpt2") and "head" not in parts:
+        return  # the same layers, seen with the head
+    net = net_of(folders[kind], "mean" if kind == "bert" else "native")
+    settings = replace(SETTINGS, optimizer="sgd", lr=0.02, lr_ratio=1.0)
+    chosen = None if slots is None else np.array(slots)
+    found, start = after_training(net, shard, parts, "fused", private=private, slots=chosen, settings=settings)
+    wanted, _ = after_training(net, shard, parts, "opacus", private=private, slots=chosen, settings=settings)
+    for part in parts:
+        moved = np.linalg.norm(wanted[part] - start[part])
+        apart = np.linalg.norm(found[part] - wanted[part])
+        assert apart < 1e-5 * np.linalg.norm(wanted[part])
+        assert apart < 1e-2 * moved
+
+
+def test_optimiser_s_own_default_agrees_too(folders, shard):
+    net = net_of(folders["bert"])
+    found, _ = after_training(net, shard, ("A", "B", "head"), "fused", private=True)
+    wanted, _ = after_training(net, shard, ("A", "B", "head"), "opacus", private=True)
+    for part, vector in wanted.items():
+        assert np.linalg.norm(found[part] - vector) < 1e-5 * np.linalg.norm(vector)
+
+
+def test_plain_gradients_need_no_row_for_each_example(folders, shard):
+    net = net_of(folders["bert"])
+    flat = Flat(net, ("A", "B", "head"))
+    with pick(TrainSettings(engine="fused"), net, flat, pad=0) as engine:
+        assert isinstance(engine, FusedEngine)
+        total = flat.zeros()
+        engine.start()
+        engine.add(shard, np.arange(6), total, None)
+        assert engine._buffer.numel() == 0
+    assert float(total.norm()) > 0
+    assert not total.requires_grad
+
+
+def test_the_model_is_given_back_also_after_an_error(folders, shard):
+    net = net_of(folders["bert"], "cls")
+    flat = Flat(net, ("B", "head"))
+    with pytest.raises(MemoryError), pick(TrainSettings(), net, flat, pad=0):  # noqa: PT012  # the error is ours
+        assert any("forward" in vars(module) for module in net.modules())
+        raise MemoryError
+    assert not any("forward" in vars(module) for module in net.modules())
+
+
+@pytest.mark.parametrize(("kind", "pooling", "known"), [
+    ("bert", "mean", False), ("bert", "cls", True), ("bert", "native", True), ("roberta", "native", True),
+    ("distilbert", "cls", False), ("llama", "native", False),
+])  # fmt: skip
+def test_the_last_layer_computes_what_the_head_reads(folders, shard, kind, pooling, known):
+    """Where it is known to read the first position alone; that the gradients are right is tested for all of them."""
+    net = net_of(folders[kind], pooling)
+    assert (last_layer(net) is not None) == known
+    if not known:
+        return
+    seen = []
+    layer = last_layer(net)
+    layer.intermediate.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[1]))
+    summed(net, shard, [0, 1, 2], ("B",), MECHANISM, engine="fused")
+    summed(net, shard, [0, 1, 2], ("B",), MECHANISM, engine="opacus")
+    lengths = {len(shard.tokens[i]) for i in range(3)}
+    assert 1 in seen
+    assert set(seen) <= {1} | lengths  # Opacus's way computes them all
+
+
+def test_vera_and_other_adapters_are_left_to_autograd(folders, shard, caplog):
+    net = net_of(folders["bert"], variant="vera", rank=8)
+    flat = Flat(net, ("B",))
+    assert "not by one plain LoRA" in refusal(net, flat)
+    engines._tell.cache_clear()
+    with caplog.at_level(logging.INFO):
+        assert isinstance(pick(TrainSettings(), net, flat, pad=0), OpacusEngine)
+    assert "training by Opacus and autograd: encoder.layer.0.attention.self.query is adapted by" in caplog.text
+    with pytest.raises(BractError, match="train.engine = 'fused' cannot train this exactly"):
+        pick(TrainSettings(engine="fused"), net, flat, pad=0)
+
+
+@pytest.mark.parametrize("more", [{"use_dora": True}, {"lora_dropout": 0.1}, {"lora_bias": True}])
+def test_what_is_more_than_two_factors_is_refused(folders, more):
+    net = net_of(folders["bert"])
+    base = net.model.unload()
+    names = list(net.layers)
+    net.model = get_peft_model(base, LoraConfig(r=2, target_modules=names, **more))
+    net.layers = {n: m for n, m in net.model.get_base_model().named_modules() if n in names}
+    assert "more than two factors" in refusal(net, Flat(net, ("B",)))
+
+
+def test_a_trained_value_that_two_modules_share_is_refused(folders):
+    net = net_of(folders["bert"])
+    assert refusal(net, Flat(net, ("B", "head"))) is None
+    net.tied = torch.nn.Linear(32, 4)
+    net.tied.weight = net.linear.weight
+    assert "shared by two modules" in refusal(net, Flat(net, ("B", "head")))
+
+
+def test_a_trained_value_that_the_model_uses_by_itself_stops_it(folders, shard):
+    """Its gradient would come by a way that the engine does not see, so nothing is updated."""
+    net = net_of(folders["bert"])
+    real = net.forward
+    net.forward = lambda ids, mask: real(ids, mask) + net.linear.weight.sum()
+    before = net.get("head")
+    with pytest.raises(BractError, match="in a way of its own"):
+        filled(net, shard, [0, 1], ("B", "head"), MECHANISM, engine="fused")
+    assert (net.get("head") == before).all()
+
+
+def test_a_pass_stays_within_its_memory(folders, shard, monkeypatch):
+    net = net_of(folders["bert"])
+    wanted = summed(net, shard, range(len(shard)), ("B",), MECHANISM)
+    trained(net, ("B",))
+    flat = Flat(net, ("B",))
+    with pick(TrainSettings(), net, flat, pad=0) as engine:
+        assert len(engine.split(shard, np.arange(len(shard)), clipped=True)) < 4
+        a_token = memory.bytes_a_token(
+            lambda tokens: net(torch.ones(1, tokens, dtype=torch.long), torch.ones(1, tokens))
+        )
+    assert 10 * 32 * 4 < a_token < 100 * 32 * 4  # two layers of some ten values as wide as the model
+    monkeypatch.setattr(memory, "CPU", int(20 * a_token))
+    with pick(TrainSettings(), net, flat, pad=0) as engine:
+        pieces = engine.split(shard, np.arange(len(shard)), clipped=True)
+    assert len(pieces) > 4
+    assert sorted(np.concatenate(pieces)) == list(range(len(shard)))
+    assert max(len(rows) * max(len(shard.tokens[i]) for i in rows) for rows in pieces if len(rows) > 1) <= 20
+    found = summed(net, shard, range(len(shard)), ("B",), MECHANISM)
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def onednn():
+    try:
+        kernels._onednn(torch.ones(1, 1), torch.ones(1, 1), None)
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
+@pytest.mark.skipif(not onednn(), reason="this torch has no oneDNN product")
+@pytest.mark.parametrize("parts", [("B",), ("A", "B", "head")])
+def test_other_kernels_give_the_same(folders, shard, monkeypatch, parts):
+    net = net_of(folders["bert"], "native")
+    wanted = summed(net, shard, range(8), parts, MECHANISM)
+    chosen = kernels.Kernel("oneDNN", kernels._onednn, "asked for by a test")
+    monkeypatch.setattr(engines, "fastest", lambda *_: chosen)
+    found = summed(net, shard, range(8), parts, MECHANISM)
+    assert float((found - wanted).norm() / wanted.norm()) < 1e-6
+
+
+def test_without_onednn_it_is_torch_s_own(monkeypatch):
+    """The product is a private operation of torch, and may go away."""
+
+    def gone(*_):
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+    def wrong(x, weight, bias):
+        return 1.001 * torch.nn.functional.linear(x, weight, bias)
+
+    for product, words in ((gone, "this torch has no other"), (wrong, "differ by 1.0e-03")):
+        kernels.fastest.cache_clear()
+        monkeypatch.setattr(kernels, "_onednn", product)
+        found = kernels.fastest(torch.device("cpu"), torch.float32, 32)
+        assert (found.name, found.stock) == ("torch", True)
+        assert words in found.why
+    kernels.fastest.cache_clear()
+
+
+def test_measuring_the_kernels_takes_no_longer_than_it_may():
+    import time
+
+    for precision in ("float32", "bfloat16"):
+        kernels.fastest.cache_clear()
+        start = time.perf_counter()
+        kernels.fastest(torch.device("cpu"), torch.float32, 384, precision)
+        assert time.perf_counter() - start < kernels.SECONDS + 2.0  # a busy machine; the bound itself is in the loop
+
+
+def test_bfloat16_is_near_and_says_by_how_much(folders, shard, monkeypatch):
+    net = net_of(folders["bert"], "native")
+    wanted = summed(net, shard, range(8), ("A", "B", "head"), MECHANISM)
+    chosen = kernels.Kernel("bfloat16", kernels._rounding, "asked for by a test", torch.bfloat16)
+    monkeypatch.setattr(engines, "fastest", lambda *_: chosen)
+    found = summed(net, shard, range(8), ("A", "B", "head"), MECHANISM)
+    error = float((found - wanted).norm() / wanted.norm())
+    assert 1e-4 < error < 0.1
+    assert not any("forward" in vars(module) for module in net.modules())
+    monkeypatch.undo()
+    assert torch.equal(summed(net, shard, range(8), ("A", "B", "head"), MECHANISM), wanted)
+    for ratio, name in ((0.5, "torch"), (3.0, "bfloat16")):
+        kernels.fastest.cache_clear()
+        monkeypatch.setattr(kernels, "_faster", lambda *_, ratio=ratio: ratio)
+        found = kernels.fastest(torch.device("cpu"), torch.float32, 32, "bfloat16")
+        assert found.name == name
+        assert ("errs by" in found.why) == (name == "bfloat16")
+    kernels.fastest.cache_clear()
+
+
+def test_it_needs_no_more_than_the_names_it_lends(folders, shard):
+    """No copy of the base model: what the engine adds is the adapted maps' merged weights and a few rows."""
+    net = net_of(folders["bert"])
+    flat = Flat(net, ("B",))
+    kernel = kernels.fastest(flat.device, flat.dtype, 32)
+    engine = FusedEngine(net, flat, kernel, pad=0)
+    mine = sum(site.merged.numel() for site in engine._sites)
+    assert mine == sum(layer.in_features * layer.out_features for layer in net.layers.values())
+    assert fused.CALL.keys() == fused.MOST.keys() == {"cpu", "cuda"}
