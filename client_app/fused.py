@@ -27,6 +27,7 @@ from client_app.memory import bytes_a_token, room
 
 # In tokens: what a pass over the model costs whatever is in it, and how many are computed together.
 CALL = {"cpu": 48, "cuda": 2048}
+LANE = 1024
 MOST = {"cpu": 1024, "cuda": 65536}
 
 
@@ -151,7 +152,7 @@ class FusedEngine:
         self._pieces = {id(piece.parameter): piece for piece in flat.pieces}
         self._anchor = torch.zeros((), device=flat.device, requires_grad=True)
         self._sites = [self._site(layer) for layer in model.layers.values()]
-        self._buffer = torch.empty(0, flat.factors, device=flat.device, dtype=flat.dtype)
+        self._buffer = torch.empty(0, -(-flat.factors // LANE) * LANE, device=flat.device, dtype=flat.dtype)
         self._count, self._alone = 0, False  # of the examples in work; whether each one's gradient is wanted
         self._into = self._buffer
         self._heads: list[tuple[nn.Linear, Tensor, Tensor]] = []
@@ -239,7 +240,7 @@ class FusedEngine:
     def _rows_of(self, count: int) -> Tensor:
         """A row of zeros for each example: a map that the model does not use leaves them."""
         if count > len(self._buffer):
-            self._buffer = self._buffer.new_empty(count, self._flat.factors)
+            self._buffer = self._buffer.new_empty(count, self._buffer.shape[1])
         return self._buffer[:count].zero_()
 
     def called(self, module: nn.Module, rows: int) -> None:
@@ -265,11 +266,13 @@ class FusedEngine:
         self._heads.append((linear, x.detach(), g.detach()))
 
     def _add_clipped(self, total: Tensor, clip: Clip) -> None:
-        each, inside, cut = self._into, self._flat.inside, self._flat.factors
+        inside, cut = self._flat.inside, self._flat.factors
+        each = self._into[:, :cut]
         if inside is not None:
             each *= inside[:cut]
-        # In float64: in float32 the length of some ten million numbers errs by 1e-4.
-        factors = torch.linalg.vector_norm(each, dim=1, dtype=torch.float64).square()
+        # Over so many at a time, and the rest in float64: in float32 the length of ten million numbers errs by 1e-4.
+        lanes = torch.linalg.vector_norm(self._into.unflatten(1, (-1, LANE)), dim=2)
+        factors = lanes.double().square().sum(1)
         head = torch.zeros_like(factors)
         for linear, x, g in self._heads:
             head += self._head_squares(linear, x, g)

@@ -1,0 +1,204 @@
+"""How fast is local training? Bract's engine against what people use, and against itself with and without privacy.
+
+All in one run, taking turns, as ratios of CPU time on one thread: the median over repetitions and its range. An
+epoch is as many Poisson draws as pass over the texts once on average; the other side is Hugging Face, PEFT and
+Opacus's hooks on the same draws, 32 texts at a time in the order of the draw, padded to the longest. Texts are the
+demo's, or files that are named: `--texts FILE:COLUMN` (CSV or JSON lines; COLUMN+COLUMN joins two); only their
+lengths matter.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+
+from bract.examples import Examples, tokenise
+from bract.initial import draw
+from bract.mechanism import Mechanism
+from bract.model import Classifier, Shape, build
+from bract.noise import SecureNoise
+from bract.settings import TrainSettings
+from client_app.engine import Rows
+from client_app.engines import pick
+from client_app.flat import Flat
+from client_app.oracle import MICRO, OpacusEngine
+from client_app.plain import PlainGradients
+from client_app.private import PrivateGradients
+from client_app.train import _optimizer
+
+SIZES = {"minilm": (256, 64, "mean"), "minilm, native": (256, 64, "native"), "roberta-base shape": (64, 16, "native")}
+KINDS = ["Opacus", "fused", "fused, plain", "PEFT, plain"]
+PARTS: Any = ("B", "head")
+
+
+class AsPeopleDo(OpacusEngine):
+    """Texts in the order they were drawn."""
+
+    def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
+        """So many at a time as fit into memory."""
+        return [rows[start : start + MICRO] for start in range(0, len(rows), MICRO)]
+
+
+def model_of(kind: str, scratch: str) -> Classifier:
+    """MiniLM as it is, or RoBERTa-base's shape with random weights."""
+    from bract.base import locate
+
+    if kind.startswith("roberta"):
+        from transformers import RobertaConfig, RobertaForSequenceClassification
+
+        torch.manual_seed(0)
+        config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1)
+        RobertaForSequenceClassification(config).save_pretrained(scratch)
+    place = scratch if kind.startswith("roberta") else locate("minilm")
+    net = build(Shape(place, SIZES[kind][2], 77, 8, 16.0, "attention", "random", 0, 512))  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    for part, vector in draw(net.layout, 0, pooled=SIZES[kind][2] != "native").items():
+        net.set(part, vector + (part == "B") * 0.01 * rng.normal(size=len(vector)).astype(np.float32), net.layout)
+    return net
+
+
+def texts_of(source: str, count: int) -> list[str]:
+    """So many texts of a file's column, or of the demo."""
+    from bract import demo
+    from bract.data import read_rows
+
+    if source == "demo":
+        return [example.text for example in demo.make(seed=0)][:count]
+    path, _, columns = source.partition(":")
+    rows = read_rows(Path(path).resolve(), "--texts")
+    wanted = zip(*(rows[column] for column in columns.split("+")), strict=True)
+    joined = [" ".join(str(value) for value in values) for values in wanted]
+    return [joined[i] for i in np.random.default_rng(0).permutation(len(joined))[:count]]
+
+
+def examples_of(source: str, kind: str) -> Examples:
+    """The texts' lengths in MiniLM's tokens; the tokens themselves are any."""
+    from bract.base import locate
+
+    rng = np.random.default_rng(1)
+    lengths = [len(ids) for ids in tokenise(texts_of(source, SIZES[kind][0]), locate("minilm"), 512)]
+    tokens = [rng.integers(5, 20_000, length).astype(np.int32) for length in lengths]
+    return Examples(tokens, rng.integers(0, 77, len(tokens)))
+
+
+class Trainer:
+    """One way to train, over the same draws as the others."""
+
+    def __init__(self, name: str, net: Classifier, examples: Examples, batch: int) -> None:
+        self.name, self.net, self.examples = name, net, examples
+        self.mechanism = Mechanism(8.0, 1e-5, "prv", 1.0, 1.0, batch / len(examples), float(batch), 4, 1)
+        self.steps = max(1, round(len(examples) / batch))
+        self.start = {part: net.get(part) for part in PARTS}
+
+    def epoch(self, seed: str = "draws", steps: int | None = None) -> float:
+        """CPU seconds of an epoch from the first values; the same seed has the same draws and noise."""
+        net = self.net
+        net.requires_grad_(False)
+        for part, vector in self.start.items():
+            net.set(part, vector, net.layout)
+        started = time.process_time()
+        optimizer = _optimizer(net, TrainSettings(), PARTS, 0.004)
+        flat, noise = Flat(net, PARTS), SecureNoise(seed)
+        others = "Opacus" in self.name or "PEFT" in self.name
+        engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, pad=1)
+        draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
+        with engine:
+            source: Any = PlainGradients(engine, flat, 1, np.random.default_rng(0))
+            if "plain" not in self.name:
+                source = PrivateGradients(engine, flat, self.mechanism, noise)
+            for rows in draws:
+                source.fill(self.examples, rows)
+                optimizer.step()
+        return time.process_time() - started
+
+
+def ratio(a: list[float], b: list[float]) -> str:
+    """The median of ratios, and their range."""
+    each = [x / y for x, y in zip(a, b, strict=True)]
+    return f"{statistics.median(each):.3f} ({min(each):.3f} to {max(each):.3f})"
+
+
+def status(name: str) -> int:
+    """A figure of this process, in kB, as Linux gives it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def peak(kind: str, source: str, name: str) -> float:
+    """Peak memory of a process that trains so, in MB above what it had before it."""
+    words = ["--memory", name, "--only", kind, "--texts", source]
+    command = [sys.executable, "-W", "ignore", __file__, *words]
+    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]) -> None:
+    """One model on one kind of text."""
+    trainers = {name: make(name) for name in KINDS}
+    seconds: dict[str, list[float]] = {name: [] for name in KINDS}
+    for repeat in range(repeats + 1):
+        for name, trainer in trainers.items():
+            spent = trainer.epoch(f"draws {repeat}")
+            if repeat:  # the first warms up
+                seconds[name].append(spent)
+    lengths = [len(ids) for ids in trainers["fused"].examples.tokens]
+    print(f"\n{kind}, {source.rpartition('/')[2]}: {len(lengths)} texts, tokens {np.mean(lengths):.0f} on average, "
+          f"{max(lengths)} at most; B and head, rank 8")  # fmt: skip
+    print(f"  an epoch, private: fused ÷ PEFT and Opacus   {ratio(seconds['fused'], seconds['Opacus'])}")
+    print(f"  an epoch, plain:   fused ÷ PEFT              {ratio(seconds['fused, plain'], seconds['PEFT, plain'])}")
+    print(f"  fused, private ÷ plain                       {ratio(seconds['fused'], seconds['fused, plain'])}")
+    after = {}
+    for name in ("fused", "Opacus"):
+        trainers[name].epoch(steps=20)
+        after[name] = {part: trainers[name].net.get(part) for part in PARTS}
+    for part in PARTS:
+        apart = np.linalg.norm(after["fused"][part] - after["Opacus"][part]) / np.linalg.norm(after["Opacus"][part])
+        print(f"  {part} after 20 steps, same draws and noise: relative difference {apart:.1e}")
+    memory = {name: peak(kind, source, name) for name in ("fused", "fused, plain", "PEFT, plain")}
+    print(f"  peak memory: fused ÷ PEFT, plain             {memory['fused'] / memory['PEFT, plain']:.2f}   "
+          f"({memory['fused']:.0f}, {memory['PEFT, plain']:.0f} MB)")  # fmt: skip
+    print(f"  peak memory: fused, private ÷ plain          {memory['fused'] / memory['fused, plain']:.2f}", flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--texts", nargs="+", default=["demo"])
+    parser.add_argument("--memory", choices=KINDS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        for kind in options.only:
+            net = model_of(kind, scratch)
+            for source in options.texts:
+                examples = examples_of(source, kind)
+                if options.memory:
+                    trainer = Trainer(options.memory, net, examples, SIZES[kind][1])
+                    Path("/proc/self/clear_refs").write_text("5")  # forget the peak that loading had
+                    before = status("VmRSS")
+                    trainer.epoch(steps=2)
+                    print(json.dumps((status("VmHWM") - before) / 1024))
+                    return
+                compare(
+                    kind, source, options.repeats,
+                    lambda name, net=net, examples=examples, kind=kind: Trainer(name, net, examples, SIZES[kind][1]),
+                )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
