@@ -123,8 +123,8 @@ def main() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             seconds["bract"].append(as_bract(options.rounds))
     each = np.array(seconds["public"]) / np.array(seconds["bract"])
-    print(f"{options.rounds} rounds, {CLIENTS} clients: as the public examples {statistics.median(seconds['public']):.1f} s, "
-          f"Bract {statistics.median(seconds['bract']):.1f} s")  # fmt: skip
+    middle = {way: statistics.median(found) for way, found in seconds.items()}
+    print(f"{options.rounds} rounds of {CLIENTS} clients: {middle['public']:.1f} s there, {middle['bract']:.1f} s")
     print(f"public ÷ Bract {np.median(each):.2f} ({each.min():.2f} to {each.max():.2f})")
 
 

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from bract.bylength import by_length
 from bract.model import Classifier, batch_of, tokenizer
 
-BATCH = 64
+# Of measuring, in tokens: how many are computed together, and what a pass costs whatever is in it.
+MOST, CALL = 4096, 48
 
 Tokens = list[NDArray[np.int32]]
 
@@ -64,12 +66,10 @@ def _tokenizer(place: str) -> Any:
 
 @torch.no_grad()
 def logits(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
-    """Logits in the order of the texts, computed in batches of like lengths."""
+    """Logits in the order of the texts, computed in groups of like lengths."""
     found = np.zeros((len(tokens), model.shape.labels), dtype=np.float32)
-    order = np.argsort([len(ids) for ids in tokens], kind="stable")
     pad = pad_id(model.shape.place)
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    for rows in by_length([len(ids) for ids in tokens], most=MOST, call=CALL):
         ids, mask = batch_of([tokens[i] for i in rows], pad, model.device)
         found[rows] = model(ids, mask).float().cpu().numpy()
     return found

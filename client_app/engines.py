@@ -9,9 +9,10 @@ from bract.model import Classifier
 from bract.settings import TrainSettings
 from client_app.engine import Engine
 from client_app.flat import Flat
-from client_app.fused import FusedEngine, refusal
+from client_app.fused import FusedEngine
 from client_app.kernels import fastest
 from client_app.oracle import OpacusEngine
+from client_app.refusal import refusal
 
 INFO = 20
 

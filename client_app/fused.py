@@ -6,11 +6,11 @@ is a product of small matrices (B's: s (x A^T)^T g; A's: s (g B)^T x), so an exa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,120 +23,21 @@ from client_app.engine import Rows
 from client_app.flat import Flat, Piece
 from client_app.kernels import Kernel
 from client_app.lastlayer import first_position, last_layer
+from client_app.maps import Site, adapted, frozen, head
 from client_app.memory import bytes_a_token, room
+from client_app.prefix import Prefix, Store
 
-# In tokens: what a pass over the model costs whatever is in it, and how many are computed together.
+# In tokens: what a pass over the model costs whatever is in it, and the most that are computed together (more is no
+# faster on a core; on a GPU memory is the bound).
 CALL = {"cpu": 48, "cuda": 2048}
-LANE = 1024
 MOST = {"cpu": 1024, "cuda": 65536}
+LANE = 1024  # values whose squares are summed in float32
+
+_stores: WeakKeyDictionary[Classifier, Store] = WeakKeyDictionary()
 
 
-def refusal(model: Classifier, flat: Flat) -> str | None:
-    """Why the engine cannot train this exactly, or None if it can."""
-    ours: set[int] = set()
-    for name, layer in model.layers.items():
-        adapters = list(getattr(layer, "lora_A", {}))
-        if type(layer) is not LoraLinear or adapters != ["default"]:
-            return f"{name} is adapted by {type(layer).__name__}, not by one plain LoRA"
-        if (
-            layer.lora_variant
-            or layer.lora_bias["default"]
-            or not isinstance(layer.lora_dropout["default"], nn.Identity)
-        ):
-            return f"{name} has more than two factors: a variant of LoRA, a bias or dropout"
-        if layer.merged or layer.disable_adapters:
-            return f"{name} has its adapter merged or switched off"
-        ours |= {id(layer.lora_A["default"].weight), id(layer.lora_B["default"].weight)}
-    linears = [m for m in model.modules() if type(m) is nn.Linear]
-    ours |= {id(p) for head in linears for p in head.parameters() if any(p is q for q in model.head.values())}
-    for piece in flat.pieces:
-        if id(piece.parameter) not in ours:
-            name = next(n for n, p in model.named_parameters() if p is piece.parameter)
-            return f"{name} is neither a factor nor of a linear map"
-    owners: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    if any(owners[id(piece.parameter)] > 1 for piece in flat.pieces):
-        return "a trained parameter is shared by two modules"
-    return None
-
-
-@dataclass(frozen=True)
-class Site:
-    """An adapted map: its frozen weight with the factors added, and where its factors' gradients go."""
-
-    layer: Any
-    a: Tensor
-    b: Tensor
-    scale: float
-    into: dict[str, Piece]
-    merged: Tensor
-
-    @torch.no_grad()
-    def merge(self) -> None:
-        """W + s B A, which holds for a whole step, as the factors only change after it."""
-        base = self.layer.get_base_layer()
-        weight = base.weight.T if self.layer.fan_in_fan_out else base.weight
-        self.merged.copy_(torch.addmm(weight, self.b, self.a, alpha=self.scale))
-
-
-class _Adapted(torch.autograd.Function):
-    """A merged map; going back, it hands its factors' gradients to the engine."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, site: Site, engine: "FusedEngine") -> Tensor:
-        engine.called(site.layer, len(x))
-        ctx.site, ctx.engine = site, engine
-        # B's gradient needs x in the rank's few dimensions only.
-        u = functional.linear(x, site.a) if "B" in site.into else None
-        ctx.save_for_backward(x if "A" in site.into else None, u)
-        return engine.product(x, site.merged, site.layer.get_base_layer().bias)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        site, engine = ctx.site, ctx.engine
-        x, u = ctx.saved_tensors
-        if u is not None:
-            engine.take(site.into["B"], u, g, site.scale)
-        if x is not None:
-            engine.take(site.into["A"], g @ site.b, x, site.scale)
-        return engine.product(g, site.merged.T, None) if ctx.needs_input_grad[0] else None, None, None, None
-
-
-class _Head(torch.autograd.Function):
-    """A trained map of the head; going back, it hands its inputs and output gradients to the engine."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, linear: nn.Linear, engine: "FusedEngine") -> Tensor:
-        engine.called(linear, len(x))
-        ctx.linear, ctx.engine = linear, engine
-        ctx.save_for_backward(x)
-        return functional.linear(x, linear.weight, linear.bias)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        (x,) = ctx.saved_tensors
-        ctx.engine.take_head(ctx.linear, x, g)
-        return g @ ctx.linear.weight if ctx.needs_input_grad[0] else None, None, None, None
-
-
-class _Frozen(torch.autograd.Function):
-    """A frozen map by another kernel than torch's own."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, linear: nn.Linear, kernel: Kernel) -> Tensor:
-        ctx.kernel, ctx.weight = kernel, kernel.weight(linear)
-        return kernel.product(x, ctx.weight, linear.bias)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        return ctx.kernel.product(g, ctx.weight.T, None), None, None
-
-
-_adapted: Any = _Adapted.apply
-_head: Any = _Head.apply
-_frozen: Any = _Frozen.apply
+def _store_of(model: Classifier) -> Store:
+    return _stores.setdefault(model, Store())
 
 
 class FusedEngine:
@@ -158,6 +59,7 @@ class FusedEngine:
         self._heads: list[tuple[nn.Linear, Tensor, Tensor]] = []
         self._called: set[nn.Module] = set()
         self._lent: list[nn.Module] = []
+        self._prefix = Prefix(model, _store_of(model))
         self._most = 0  # tokens in a pass; found at the first draw
 
     def _site(self, layer: Any) -> Site:
@@ -171,15 +73,17 @@ class FusedEngine:
         inside: set[nn.Module] = set()
         for site in self._sites:
             inside |= set(site.layer.modules())
-            self._lend(site.layer, lambda x, *_, site=site, **__: _adapted(x, self._anchor, site, self))
+            self._lend(site.layer, lambda x, *_, site=site, **__: adapted(x, self._anchor, site, self))
         for module in self._model.modules():
             if type(module) is not nn.Linear or module in inside:
                 continue
             if any(id(p) in self._pieces for p in module.parameters()):
-                self._lend(module, lambda x, linear=module: _head(x, self._anchor, linear, self))
+                self._lend(module, lambda x, linear=module: head(x, self._anchor, linear, self))
             elif not self._kernel.stock:
-                self._lend(module, lambda x, linear=module: _frozen(x, linear, self._kernel))
+                self._lend(module, lambda x, linear=module: frozen(x, linear, self._kernel))
         last = last_layer(self._model)
+        for layer in self._prefix.layers:
+            self._lend(layer, partial(self._prefix.forward, layer))
         if last is not None:
             self._lend(last, lambda x, attention_mask=None, *_, **__: first_position(last, x, attention_mask))
         return self
@@ -202,8 +106,12 @@ class FusedEngine:
         """Groups of like lengths, such that the least is computed and a pass stays within its memory."""
         if not self._most:
             self._most = self._bound()
-        lengths = [len(examples.tokens[i]) for i in rows]
-        return [rows[group] for group in by_length(lengths, most=self._most, call=CALL[self._flat.device.type])]
+        found = []
+        for some in self._prefix.split(examples, rows):
+            lengths = [len(examples.tokens[i]) for i in some]
+            groups = by_length(lengths, most=self._most, call=CALL[self._flat.device.type])
+            found += [some[group] for group in groups]
+        return found
 
     def _bound(self) -> int:
         """Tokens in a pass. An example has at least two, and its gradient a row of the buffer."""
@@ -226,7 +134,9 @@ class FusedEngine:
         self._into = total[None, : self._flat.factors] if clip is None else self._rows_of(len(rows))
         for piece in self._flat.pieces:
             piece.parameter.grad = None
+        self._prefix.start(examples, rows)
         losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
+        self._prefix.end()
         losses.sum().backward()
         if any(piece.parameter.grad is not None for piece in self._flat.pieces):
             raise BractError("the model uses a trained value in a way of its own; set train.engine to opacus")
@@ -273,10 +183,10 @@ class FusedEngine:
         # Over so many at a time, and the rest in float64: in float32 the length of ten million numbers errs by 1e-4.
         lanes = torch.linalg.vector_norm(self._into.unflatten(1, (-1, LANE)), dim=2)
         factors = lanes.double().square().sum(1)
-        head = torch.zeros_like(factors)
+        of_head = torch.zeros_like(factors)
         for linear, x, g in self._heads:
-            head += self._head_squares(linear, x, g)
-        squares = torch.stack([factors, head])
+            of_head += self._head_squares(linear, x, g)
+        squares = torch.stack([factors, of_head])
         scales = clip.scales(squares).to(each.dtype)
         broken = ~torch.isfinite(squares).all(0)
         each.masked_fill_(broken[:, None], 0)  # no number times zero is still none

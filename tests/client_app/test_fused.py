@@ -11,17 +11,20 @@ from peft import LoraConfig, get_peft_model
 from bract.errors import BractError
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
-from client_app import engines, fused, kernels, memory
+from client_app import engines, fused, kernels, memory, prefix
 from client_app.engines import pick
 from client_app.flat import Flat
-from client_app.fused import FusedEngine, refusal
+from client_app.fused import FusedEngine
 from client_app.lastlayer import last_layer
 from client_app.oracle import OpacusEngine
+from client_app.prefix import frozen_layers
+from client_app.refusal import refusal
 from client_app.train import Private, train
 from tests.client_app.test_private import KINDS, MECHANISM, filled, net_of, summed, trained
 from tests.client_app.test_private import folders as folders  # fixtures
 from tests.client_app.test_private import shard as shard
 
+PROBES = 2  # texts that an engine passes through to find its bound
 SETTINGS = TrainSettings(batch=8, steps=20, lr=0.01)
 
 
@@ -252,3 +255,36 @@ def test_it_needs_no_more_than_the_names_it_lends(folders, shard):
     mine = sum(site.merged.numel() for site in engine._sites)
     assert mine == sum(layer.in_features * layer.out_features for layer in net.layers.values())
     assert fused.CALL.keys() == fused.MOST.keys() == {"cpu", "cuda"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_frozen_layers_make_of_a_text_is_kept(folders, shard, kind, monkeypatch):
+    """With the upper layer alone adapted, the lower one runs once a text; gradients stay exact to rounding."""
+    names = {"bert": "layer.1.attention.self.query", "roberta": "layer.1.attention.self.query",
+             "distilbert": "layer.1.attention.q_lin", "llama": "layers.1.self_attn.q_proj",
+             "gpt2": "h.1.attn.c_attn"}  # fmt: skip
+    net = net_of(folders[kind], "native", targets=names[kind]).to(torch.float64)
+    (lower,) = frozen_layers(net)
+    ran = []
+    linear = next(module for module in lower.modules() if "weight" in module._parameters and module.weight.ndim == 2)
+    linear.register_forward_hook(lambda module, inputs, _: ran.append(len(inputs[0])))
+    rows = range(8)
+    wanted = summed(net, shard, rows, ("B", "head"), MECHANISM, engine="opacus")
+    ran.clear()
+    for expected in (8, 0):
+        found = summed(net, shard, rows, ("B", "head"), MECHANISM)
+        assert float((found - wanted).norm() / wanted.norm()) < 1e-12
+        assert sum(ran) - PROBES == expected
+        ran.clear()
+    more = summed(net, shard, range(10), ("B", "head"), MECHANISM)
+    assert sum(ran) - PROBES == 2
+    monkeypatch.setattr(prefix, "ROOM", 0)
+    fused._stores.clear()
+    for _ in range(2):
+        ran.clear()
+        assert torch.allclose(summed(net, shard, range(10), ("B", "head"), MECHANISM), more, atol=1e-12)
+        assert sum(ran) - PROBES == 10
+
+
+def test_all_layers_adapted_leave_nothing_to_keep(folders):
+    assert frozen_layers(net_of(folders["bert"])) == []
