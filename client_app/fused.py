@@ -8,7 +8,6 @@ is a product of small matrices (B's: s (x A^T)^T g; A's: s (g B)^T x), so an exa
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +24,13 @@ from client_app.kernels import Kernel
 from client_app.lastlayer import first_position, last_layer
 from client_app.maps import Site, adapted, frozen, head
 from client_app.memory import bytes_a_token, room
-from client_app.prefix import Prefix, Store
+from client_app.prefix import Prefix
 
 # In tokens: what a pass over the model costs whatever is in it, and the most that are computed together (more is no
 # faster on a core; on a GPU memory is the bound).
 CALL = {"cpu": 48, "cuda": 2048}
 MOST = {"cpu": 1024, "cuda": 65536}
 LANE = 1024  # values whose squares are summed in float32
-
-_stores: WeakKeyDictionary[Classifier, Store] = WeakKeyDictionary()
-
-
-def _store_of(model: Classifier) -> Store:
-    return _stores.setdefault(model, Store())
 
 
 class FusedEngine:
@@ -59,7 +52,7 @@ class FusedEngine:
         self._heads: list[tuple[nn.Linear, Tensor, Tensor]] = []
         self._called: set[nn.Module] = set()
         self._lent: list[nn.Module] = []
-        self._prefix = Prefix(model, _store_of(model))
+        self._prefix = Prefix(model, pad=pad)
         self._most = 0  # tokens in a pass; found at the first draw
 
     def _site(self, layer: Any) -> Site:
@@ -106,12 +99,8 @@ class FusedEngine:
         """Groups of like lengths, such that the least is computed and a pass stays within its memory."""
         if not self._most:
             self._most = self._bound()
-        found = []
-        for some in self._prefix.split(examples, rows):
-            lengths = [len(examples.tokens[i]) for i in some]
-            groups = by_length(lengths, most=self._most, call=CALL[self._flat.device.type])
-            found += [some[group] for group in groups]
-        return found
+        lengths = [len(examples.tokens[i]) for i in rows]
+        return [rows[group] for group in by_length(lengths, most=self._most, call=CALL[self._flat.device.type])]
 
     def _bound(self) -> int:
         """Tokens in a pass. An example has at least two, and its gradient a row of the buffer."""

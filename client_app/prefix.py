@@ -1,84 +1,106 @@
-"""The layers below the lowest adapted one: what they make of a text never changes, so it is kept."""
+"""The layers below the lowest adapted one: what they make of a text never changes, so it is kept.
 
+What is kept must not change a bit of the result, whatever a process has played before: a text's states are always
+computed in the same company, its group among all texts of its client.
+"""
+
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from bract.bylength import by_length
 from bract.examples import Examples
-from bract.model import Classifier
+from bract.model import Classifier, batch_of
 from client_app.engine import Rows
 
-ROOM = 256 << 20  # bytes that a process keeps, over all clients that it plays; what does not fit is computed again
+SHELF = 64 << 20  # bytes: a client whose texts' states are more than this computes them anew each time
+ROOM = 256 << 20  # bytes that a process keeps; the client that was played longest ago goes first
+GROUP, CALL = 1024, 48  # tokens computed together at most, and what a pass costs beside them
 
-_Key = tuple[int, int]  # the examples' own name in this process, and a row
+
+class _EnoughError(Exception):
+    """The lower layers are done, and the upper ones are not asked for."""
 
 
 @dataclass
-class Store:
-    """States by text. The examples are held, so that their names are not given to others."""
+class Shelf:
+    """One client's states, by row. It holds the examples, so that their name in the process is not given again."""
 
-    states: dict[_Key, Tensor] = field(default_factory=dict)
-    held: dict[int, Examples] = field(default_factory=dict)
-    bytes: int = 0
+    examples: Examples
+    size: int
+    groups: list[Rows]
+    group_of: dict[int, int]
+    states: dict[int, Tensor] = field(default_factory=dict)
 
-    def add(self, examples: Examples, row: int, state: Tensor) -> None:
-        """Keep a text's states while there is room."""
-        size = state.numel() * state.element_size()
-        if self.bytes + size <= ROOM and (id(examples), row) not in self.states:
-            self.held[id(examples)] = examples
-            self.states[id(examples), row] = state.clone()
-            self.bytes += size
+
+_shelves: WeakKeyDictionary[Classifier, "OrderedDict[int, Shelf]"] = WeakKeyDictionary()
 
 
 class Prefix:
-    """Lends the frozen layers below the lowest adapted one a forward that takes what is kept.
+    """Lends the frozen layers below the lowest adapted one a forward that takes what is kept."""
 
-    A pass is either all of kept texts, and then these layers compute nothing, or of none, and then it is kept.
-    """
-
-    def __init__(self, model: Classifier, store: Store) -> None:
+    def __init__(self, model: Classifier, *, pad: int) -> None:
         self.layers = frozen_layers(model)
-        self._store = store
+        self._model, self._pad = model, pad
+        self._shelves = _shelves.setdefault(model, OrderedDict())
         self._given: Tensor | None = None
-        self._examples: Examples | None = None
-        self._rows: list[int] = []
-        self._lengths: list[int] = []
-
-    def split(self, examples: Examples, rows: Rows) -> list[Rows]:
-        """Rows that are kept, and the others."""
-        if not self.layers:
-            return [rows]
-        kept = [(id(examples), int(row)) in self._store.states for row in rows]
-        return [part for part in (rows[kept], rows[[not k for k in kept]]) if len(part)]
+        self._record: tuple[Shelf, Rows] | None = None
 
     def start(self, examples: Examples, rows: Rows) -> None:
         """Say what the next pass is of."""
-        if not self.layers:
+        shelf = self._shelf(examples) if self.layers else None
+        if shelf is None:
             return
-        self._examples, self._rows = examples, [int(row) for row in rows]
-        self._lengths = [len(examples.tokens[row]) for row in self._rows]
-        found = [self._store.states.get((id(examples), row)) for row in self._rows]
-        whole = [state for state in found if state is not None]
-        self._given = pad_sequence(whole, batch_first=True) if len(whole) == len(found) else None
+        for group in sorted({shelf.group_of[int(row)] for row in rows}):
+            if int(shelf.groups[group][0]) not in shelf.states:
+                self._compute(shelf, shelf.groups[group])
+        self._given = pad_sequence([shelf.states[int(row)] for row in rows], batch_first=True)
 
     def end(self) -> None:
-        """Passes that are not announced (a probe) take and leave nothing."""
-        self._examples, self._given = None, None
+        """What follows is no pass over examples."""
+        self._given = None
 
     def forward(self, layer: nn.Module, states: Tensor, *more: Any, **named: Any) -> Any:
         """A frozen layer's: its own, or what is kept of the last of them."""
         last = layer is self.layers[-1]
         if self._given is not None:
             return self._given if last else states
-        with torch.no_grad():
-            found = type(layer).forward(layer, states, *more, **named)
-        if last and self._examples is not None and isinstance(found, Tensor):
-            for row, length, state in zip(self._rows, self._lengths, found, strict=True):
-                self._store.add(self._examples, row, state[:length])
+        found = type(layer).forward(layer, states, *more, **named)
+        if last and self._record is not None:
+            shelf, rows = self._record
+            for row, state in zip(rows, found, strict=True):
+                shelf.states[int(row)] = state[: len(shelf.examples.tokens[row])].clone()
+            raise _EnoughError
         return found
+
+    def _compute(self, shelf: Shelf, rows: Rows) -> None:
+        ids, mask = batch_of([shelf.examples.tokens[row] for row in rows], self._pad, self._model.device)
+        self._record = shelf, rows
+        try:
+            with torch.no_grad():
+                self._model(ids, mask)
+        except _EnoughError:
+            pass
+        finally:
+            self._record = None
+
+    def _shelf(self, examples: Examples) -> Shelf | None:
+        found = self._shelves.get(id(examples))
+        if found is None:
+            lengths = [len(ids) for ids in examples.tokens]
+            size = sum(lengths) * self._model.width * next(self._model.parameters()).element_size()
+            groups = by_length(lengths, most=GROUP, call=CALL) if size <= SHELF else []
+            found = Shelf(examples, size, groups, {int(row): i for i, rows in enumerate(groups) for row in rows})
+            self._shelves[id(examples)] = found
+        self._shelves.move_to_end(id(examples))
+        while len(self._shelves) > 1 and sum(s.size for s in self._shelves.values() if s.groups) > ROOM:
+            self._shelves.popitem(last=False)
+        return found if found.groups else None
 
 
 def frozen_layers(model: Classifier) -> list[nn.Module]:
