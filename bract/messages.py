@@ -1,7 +1,7 @@
 """The records of a message, and the words that both sides use for them."""
 
 import json
-from io import BytesIO
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ PRIVACY = "privacy"
 
 NPY_HEADER = 128  # bytes that NumPy's format puts before a row of bytes
 MAX_NPY_HEADER = 256
+NPY_1_0 = b"\x93NUMPY\x01\x00"
+ROW_OF_BYTES = re.compile(rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d{1,18}),\), \} *\n")
 
 PRIVACY_FIELDS = ("epsilon", "sigma", "sample_rate", "steps", "rounds", "limit")
 
@@ -39,23 +41,20 @@ def payload_record(data: NDArray[np.uint8]) -> ArrayRecord:
 def get_payload(content: RecordDict) -> NDArray[np.uint8]:
     """The one array of a message, read without pickle.
 
-    The bytes are another side's, so NumPy's own header is checked here against their length before
-    anything is allocated: it must say exactly the row of bytes that follows it.
+    The bytes are another side's, so NumPy's own header is read here, and not by NumPy, which evaluates it as a
+    Python literal: it must say exactly the row of bytes that follows it, and nothing is allocated for it.
     """
     record = content.get(PAYLOAD)
     if not isinstance(record, ArrayRecord) or list(record) != [PAYLOAD]:
         raise BractError("the message carries no payload")
     data = record[PAYLOAD].data
-    try:
-        with BytesIO(data[:MAX_NPY_HEADER]) as start:
-            if np.lib.format.read_magic(start) != (1, 0):
-                raise BractError("the payload is no array of NumPy's format 1.0")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(start)
-            offset = start.tell()
-    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError) as error:
-        raise BractError(f"the payload is no array: {error}") from error
-    if dtype != np.uint8 or shape != (len(data) - offset,):
-        raise BractError(f"the payload is {dtype} of shape {shape}, not a row of {len(data) - offset} bytes")
+    length = int.from_bytes(data[8:10], "little")
+    header = ROW_OF_BYTES.fullmatch(data[10 : 10 + min(length, MAX_NPY_HEADER)])
+    if data[:8] != NPY_1_0 or header is None:
+        raise BractError("the payload is no row of bytes in NumPy's format 1.0")
+    offset = 10 + length
+    if int(header[1]) != len(data) - offset:
+        raise BractError(f"the payload says that it has {int(header[1])} bytes, and {len(data) - offset} follow")
     return np.frombuffer(data, dtype=np.uint8, offset=offset)
 
 
