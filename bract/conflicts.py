@@ -32,6 +32,11 @@ def conflicts(settings: "Settings") -> list[str]:
     kind, _, number = settings.data.partition.partition(":")
     if kind == "dirichlet" and float(number) <= 0:
         found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
+    if settings.data.source == "node" and (settings.data.partition, settings.data.holdout_mix) != ("auto", "own"):
+        found.append(
+            "data.source = 'node': a node's file is its own and is not split; leave data.partition auto and "
+            "data.holdout-mix own"
+        )
     return found + _undefined(settings) + _unprotected(settings)
 
 

@@ -54,6 +54,8 @@ def load(settings: DataSettings, seed: int) -> Table:
     """All training examples that `data.source` names."""
     column = natural_column(settings)
     kind, _, place = settings.source.partition(":")
+    if kind == "node":
+        raise BractError("data.source = 'node': the data is at the nodes; name a file like theirs to plan or simulate")
     if kind == "demo":
         from bract import demo
 

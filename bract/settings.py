@@ -136,9 +136,9 @@ class DataSettings:
 
     source: str = setting(
         "demo",
-        "demo, file:/absolute/path (CSV, JSONL, Parquet) or hub:owner/name",
-        pattern=r"demo|file:/.+|hub:[\w.-]+(/[\w.-]+)?",
-        example="demo, file:/absolute/path.csv or hub:owner/name",
+        "demo, file:/absolute/path (CSV, JSONL, Parquet), hub:owner/name, or node: each node's own data-path",
+        pattern=r"demo|node|file:/.+|hub:[\w.-]+(/[\w.-]+)?",
+        example="demo, node, file:/absolute/path.csv or hub:owner/name",
     )
     text: str = setting("text", "the column that holds the text")
     label: str = setting("label", "the column that holds the label")

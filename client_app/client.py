@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import bract
 from bract import base, model
-from bract.data import identity
+from bract.data import LabelSet, identity
 from bract.errors import BractError
 from bract.examples import Measured, measure, pad_id
 from bract.export import Export
@@ -46,6 +46,7 @@ class Client:
     clients: int
     rank: float | None = None  # what this device can carry, where its node's configuration says it
     limit: Limit | None = None  # what may be spent of its data's privacy, ever, where its operator says so
+    own: bool = False  # whether its data is all its own, and not a part of what all have
 
     @staticmethod
     def of(context: Context) -> "Client":
@@ -60,14 +61,19 @@ class Client:
             ) from error
         if not 0 <= partition < clients:
             raise BractError(f"partition-id={partition} should be from 0 to {clients - 1}")
-        rank, limit = node.rank(context.node_config), node.limit(context.node_config)
-        return Client(read(context.run_config), partition, clients, rank, limit)
+        config, wanted = context.node_config, read(context.run_config)
+        settings, own = replace(wanted, data=node.data(config, wanted.data)), wanted.data.source == "node"
+        return Client(settings, partition, clients, node.rank(config), node.limit(config), own)
 
     @cached_property
     def shape(self) -> model.Shape:
         """The model's architecture."""
-        names = worker.dataset(self.settings.data, self.settings.seed)[1].names
-        return model.shape(self.settings, len(names))
+        return model.shape(self.settings, len(self.labels.names))
+
+    @cached_property
+    def labels(self) -> LabelSet:
+        """The classes."""
+        return node.labels(self.settings.data, self.settings.seed, own=self.own)
 
     @cached_property
     def layout(self) -> Layout:
@@ -77,11 +83,11 @@ class Client:
     @cached_property
     def shard(self) -> worker.Shard:
         """The client's examples."""
-        return worker.shard(self.settings.data, self.settings.seed, self.clients, self.partition, self.shape.place)
+        clients, client = (1, 0) if self.own else (self.clients, self.partition)
+        return worker.shard(self.settings.data, self.settings.seed, clients, client, self.shape.place)
 
     def card(self) -> dict[str, Any]:
         """What the server compares before any training."""
-        labels = worker.dataset(self.settings.data, self.settings.seed)[1]
         return {
             "partition": self.partition,
             "partitions": self.clients,
@@ -89,8 +95,8 @@ class Client:
             "version": bract.__version__,
             "base": base.fingerprint(self.shape.place),
             "layout": self.layout.to_json(),
-            "labels": list(labels.names),
-            "descriptions": digest(labels.descriptions),
+            "labels": list(self.labels.names),
+            "descriptions": digest(self.labels.descriptions),
             "pooling": self.shape.pooling,
             "head_init": self.shape.head_init,
         }
@@ -273,13 +279,12 @@ class Client:
         if self.settings.strategy.personal_steps and len(self.shard.train):
             measured = self._personalised(net, plan, measured)
         accuracy = measured.correct / measured.examples if measured else None
-        names = worker.dataset(self.settings.data, self.settings.seed)[1].names
         folder = home() / "personal" / plan.federation / str(self.partition)
         folder.mkdir(parents=True, exist_ok=True)
         folder.parent.chmod(0o700)
         parts: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
         export = Export(
-            self.settings, self.layout, tuple(names), self.shape.pooling, self.clients, plan.keeps, personal=True
+            self.settings, self.layout, self.labels.names, self.shape.pooling, self.clients, plan.keeps, personal=True
         )
         export.write(folder, parts, accuracy)
 
@@ -334,8 +339,7 @@ class Client:
             )
 
     def _first(self) -> Parts:
-        descriptions = worker.dataset(self.settings.data, self.settings.seed)[1].descriptions
-        return worker.first_parts(self.shape, descriptions, self.settings.data.max_length)
+        return worker.first_parts(self.shape, self.labels.descriptions, self.settings.data.max_length)
 
     def _rng(self, round_: int, stream: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, 2, round_, self.partition, stream])

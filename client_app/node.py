@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from bract.data import LabelSet
 from bract.errors import BractError
+from bract.settings import DataSettings
+from client_app import worker
 from client_app.ledger import Limit
 
 
@@ -16,6 +20,38 @@ def rank(config: Mapping[str, Any]) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 4096:
         raise BractError(f"rank={value!r} in the node's configuration should be a number above 0 up to 4096: rank=4")
     return float(value)
+
+
+def data(config: Mapping[str, Any], wanted: DataSettings) -> DataSettings:
+    """The data settings with the node's own files: `data-path`, and `labels-path` where the run names no labels.
+
+    Only under `data.source = node` does a node's configuration decide; nowhere does a server's message name the file.
+    """
+    if wanted.source != "node":
+        return wanted
+    path, labels = config.get("data-path"), config.get("labels-path", "")
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise BractError("data.source = 'node': the node's configuration should hold data-path, an absolute path")
+    if not isinstance(labels, str) or (labels and not labels.startswith("/")):
+        raise BractError("labels-path in the node's configuration should be an absolute path")
+    return replace(wanted, source=f"file:{path}", labels=wanted.labels or labels)
+
+
+def labels(settings: DataSettings, seed: int, *, own: bool) -> LabelSet:
+    """The classes of the data. What is wrong with a node's own files leaves the node, so it is told without names."""
+    try:
+        return worker.dataset(settings, seed)[1]
+    except BractError as error:
+        if not own:
+            raise
+        words, path = str(error), settings.source.removeprefix("file:")
+        for name, stands in (
+            (settings.source, "its data-path"),
+            (path, "its data-path"),
+            (settings.labels, "its labels"),
+        ):
+            words = words.replace(name, stands) if name else words
+        raise BractError(words) from None
 
 
 def limit(config: Mapping[str, Any]) -> Limit | None:

@@ -34,7 +34,7 @@ def test_settings_survive_being_written():
         ({"data.test": "test.csv"}, "data.test = 'test.csv': should be an absolute path"),
         ({"lora.targets": " ,"}, "lora.targets = ' ,': should be attention"),
         ({"federation.fraction": 1.5}, "federation.fraction = 1.5: should be between"),
-        ({"data.source": "file:train.csv"}, "data.source.*demo, file:/absolute"),
+        ({"data.source": "file:train.csv"}, "data.source.*demo, node, file:/absolute"),
         ({"data.partition": "dirichlet"}, "data.partition.*iid, dirichlet:0.1"),
         ({"data.partition": "dirichlet:0"}, "data.partition.*above 0"),
         ({"run.folder": "relative"}, "run.folder.*absolute"),

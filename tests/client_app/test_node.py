@@ -1,0 +1,71 @@
+"""Nodes with data of their own: `data.source = node`."""
+
+import json
+
+import pytest
+
+from bract.data import identity
+from bract.errors import BractError
+from bract.runfolder import read_rows
+from bract.settings import DataSettings, read
+from client_app import node
+from client_app.ledger import ledger_path
+from tests.harness import TEXTS, tiny_data
+
+
+@pytest.fixture
+def sites(tmp_path):
+    """Three sites' own files, of unequal size, and their labels."""
+    paths = [tiny_data(tmp_path / f"site{i}.csv", copies=3 + i) for i in range(3)]
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(list(TEXTS)))
+    return {i: {"data-path": str(path), "labels-path": str(names)} for i, path in enumerate(paths)}
+
+
+def test_every_site_trains_on_all_of_its_own_file(play, sites):
+    folder, grid = play({"data.source": "node", "data.labels": ""}, node_config=sites)
+    rows = [row for row in read_rows(folder.path / "clients.jsonl") if row["round"] == 1]
+    held = [round(0.2 * 16 * (3 + i)) for i in range(3)]
+    assert [row["status"] for row in rows] == ["merged"] * 3
+    assert [row["examples"] for row in rows] == [16 * (3 + i) - held[i] for i in range(3)]
+    assert folder.rounds()[-1]["accuracy"] > folder.rounds()[0]["accuracy"]
+    for _, partition, asked, answered in grid.log:  # nobody's path is on the wire, either way
+        assert sites[partition]["data-path"].encode() not in asked + answered
+        assert b"site0.csv" not in asked + answered
+
+
+def test_the_ledger_is_of_the_site_s_own_file(play, sites):
+    private = {"privacy.unit": "example", "train.batch": 8, "privacy.delta": 1e-3, "rounds": 1, "train.steps": 2}
+    play({"data.source": "node", "data.labels": "", **private}, node_config=sites)
+    for partition, config in sites.items():
+        source = identity(node.data(config, DataSettings(source="node")))
+        assert ledger_path(source, partition).is_file()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"data-path": None}, "should hold data-path, an absolute path"),
+        ({"data-path": "here.csv"}, "should hold data-path, an absolute path"),
+        ({"data-path": "/nowhere/secret.csv"}, "there is no file its data-path"),
+        ({"labels-path": "/nowhere/secret.json"}, "its labels cannot be read"),
+        ({"labels-path": 3}, "labels-path in the node's configuration should be"),
+    ],
+)
+def test_what_is_wrong_at_a_site_is_told_without_its_paths(play, sites, changed, words):
+    sites[1] = {key: value for key, value in {**sites[1], **changed}.items() if value is not None}
+    with pytest.raises(BractError, match=words) as error:
+        play({"data.source": "node", "data.labels": ""}, node_config=sites)
+    assert "secret" not in str(error.value)
+
+
+def test_only_a_run_of_nodes_data_reads_the_node_s_path(sites):
+    other = DataSettings(source="file:/shared.csv")
+    assert node.data(sites[0], other) == other
+    assert node.data(sites[0], DataSettings(source="node", labels="/run.json")).labels == "/run.json"
+
+
+@pytest.mark.parametrize("more", [{"data.partition": "iid"}, {"data.holdout-mix": "independent"}])
+def test_a_site_s_file_is_not_split(more):
+    with pytest.raises(BractError, match="a node's file is its own and is not split"):
+        read({"data.source": "node", **more})
