@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def by_length(lengths: Sequence[int], *, most: int, call: int) -> list[NDArray[np.int64]]:
+def by_length(lengths: Sequence[int], *, most: int, call: int, rows: int = 1 << 30) -> list[NDArray[np.int64]]:
     """Positions in groups, each padded to its longest, such that the whole costs least.
 
     A group costs its padded tokens and `call` tokens more, for what a pass costs whatever is in it. No group has
-    more than `most` padded tokens, but for a text that is longer by itself. Every position is in one group.
+    more than `most` padded tokens, but for a text that is longer by itself, nor more than `rows` texts. Every
+    position is in one group.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(sizes, kind="stable")
@@ -20,7 +21,7 @@ def by_length(lengths: Sequence[int], *, most: int, call: int) -> list[NDArray[n
     cut = np.zeros(count + 1, dtype=np.int64)
     for end in range(1, count + 1):
         longest = max(int(sizes[end - 1]), 1)
-        first = max(0, end - max(1, most // longest))
+        first = max(0, end - max(1, min(rows, most // longest)))
         costs = best[first:end] + (end - np.arange(first, end)) * longest + call
         at = int(costs.argmin())
         best[end], cut[end] = costs[at], first + at

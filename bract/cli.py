@@ -1,4 +1,4 @@
-"""The command line: `bract run`, `plan`, `ledger`, `report` and `compare`."""
+"""The command line: `bract run`, `plan`, `node`, `ledger`, `report` and `compare`."""
 
 import argparse
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bract
-from bract import launch, report
+from bract import launch, report, supernode
 from bract.errors import BractError
 from bract.settings import Settings, flatten, read
 
@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE", help=RUN_CONFIG)
     plan.set_defaults(command=_plan)
 
+    node = commands.add_parser(
+        "node", help="a SuperNode with a trainer beside it that keeps the model between messages"
+    )
+    node.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="as flower-supernode takes them")
+    node.set_defaults(command=_node)
+
     ledger = commands.add_parser("ledger", help="what has been spent of the privacy of this machine's data")
     ledger.add_argument("--delta", type=float, default=1e-5, help="the delta at which epsilon is given (default: 1e-5)")
     ledger.set_defaults(command=_ledger)
@@ -82,6 +88,10 @@ def _plan(options: argparse.Namespace) -> int:
     nodes = str(options.nodes or launch.default_nodes(settings))
     command = [sys.executable, "-P", "-m", "server_app.forecast", nodes]  # -P: not this folder's code
     return subprocess.run(command, input=settings.to_toml(), text=True, check=False).returncode
+
+
+def _node(options: argparse.Namespace) -> int:
+    return supernode.run(options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments)
 
 
 def _ledger(options: argparse.Namespace) -> int:

@@ -47,6 +47,11 @@ def _unprotected(settings: "Settings") -> list[str]:
     if settings.privacy.unit == "client":
         return _unprotected_clients(settings)
     found: list[str] = []
+    if settings.train.precision != "float32":
+        found.append(
+            f"train.precision = {settings.train.precision!r}: how a text's products round then depends on what it is "
+            "computed with, which no clip bounds; privacy.unit must be none or client"
+        )
     if settings.lora.variant == "vera":
         found.append(
             "lora.variant = 'vera': its vectors have no gradients for each example, so privacy.unit must be none "

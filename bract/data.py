@@ -1,6 +1,7 @@
 """Labelled texts: from the demo, a file or the hub; as plain columns."""
 
 import csv
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class LabelSet:
 
     names: tuple[str, ...]
     descriptions: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of the descriptions, to compare without sending them."""
+        return hashlib.sha256(json.dumps(list(self.descriptions)).encode()).hexdigest()[:16]
 
 
 def natural_column(settings: DataSettings) -> str:

@@ -46,7 +46,7 @@ class Link:
 
     def flwr(self, *arguments: str) -> list[str]:
         """A command line of Flower's."""
-        return [str(_tool("flwr")), *arguments]
+        return [str(tool("flwr")), *arguments]
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
 
     With `price` the same is run a second time without privacy, to show what privacy costs.
     """
-    environment = {**os.environ, **QUIET, "PATH": f"{_tool('flwr').parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, **QUIET, "PATH": f"{tool('flwr').parent}{os.pathsep}{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory(prefix="bract-") as scratch:
         place = Path(scratch)
         if superlink:
@@ -190,7 +190,7 @@ def _simulation(environment: Mapping[str, str], place: Path) -> Iterator[Link]:
     )
     environment = {**environment, "FLWR_HOME": str(flower)}
     command = [
-        _tool("flower-superlink"),
+        tool("flower-superlink"),
         "--insecure",
         "--simulation",
         "--host",
@@ -273,7 +273,7 @@ def _gpus() -> int:
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
-def _tool(name: str) -> Path:
+def tool(name: str) -> Path:
     """A command of Flower's, of the environment that Bract itself runs in."""
     path = Path(sys.executable).parent / name
     if not path.is_file():

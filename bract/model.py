@@ -168,7 +168,7 @@ class Classifier(nn.Module):
             pooled = states[:, 0]
         else:
             weights = mask.unsqueeze(-1).to(states.dtype)
-            pooled = (states * weights).sum(1) / weights.sum(1)
+            pooled = (states * weights).sum(1) / weights.sum(1).clamp_min(1)
         return nn.functional.normalize(pooled, dim=-1)
 
     def parameters_of(self, part: Part) -> list[nn.Parameter]:
@@ -225,7 +225,7 @@ class Classifier(nn.Module):
 
 def batch_of(texts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and mask, padded to the longest of these texts only."""
-    width = max(len(ids) for ids in texts)
+    width = max(1, *(len(ids) for ids in texts))
     ids = torch.full((len(texts), width), pad, dtype=torch.long)
     mask = torch.zeros((len(texts), width), dtype=torch.long)
     for row, text in enumerate(texts):

@@ -183,7 +183,7 @@ class TrainSettings:
     )
     lr_ratio: float = setting(5.0, "multiplies the learning rate of B", low=0)
     optimizer: str = setting("adamw", "fresh in every round", choices=("adamw", "sgd"))
-    engine: str = setting("auto", "of gradients; auto: fused where that is exact", choices=("auto", "opacus", "fused"))
+    engine: str = setting("auto", "what computes gradients; auto: fused if exact", choices=("auto", "opacus", "fused"))
     precision: str = setting("float32", "of products with frozen weights", choices=("float32", "bfloat16"))
 
 

@@ -1,65 +1,62 @@
 """The ClientApp: it obeys plans and knows no method by name.
 
-Torch is imported inside the handlers, so that a process that only loads the app stays small.
+Flower's deployment starts a process for every message. Under `bract node` it hands the message to the node's resident
+trainer, which has the model already; elsewhere, as in a simulation, it answers by itself. Torch is imported
+where the answer is made, so that a process that only loads the app stays small.
 """
 
-import json
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from bract.messages import METRICS, REPORT
-
-if TYPE_CHECKING:
-    from client_app.client import Client
+from bract.messages import METRICS
+from client_app import handover
 
 app = ClientApp()
 
 
-def _client(context: Context) -> "Client":
-    from client_app.client import Client
+def _reply(kind: str, message: Message, context: Context) -> Message:
+    content = handover.ask(kind, message.content, context)
+    if content is None:
+        from client_app.answer import answer
 
-    return Client.of(context)
-
-
-def _reply(message: Message, content: RecordDict) -> Message:
+        content = answer(kind, message.content, context)
     return Message(content, reply_to=message)
 
 
 @app.query("join")
 def join(message: Message, context: Context) -> Message:
-    """Say who this is and what adapter it would train; no weight is read for it."""
-    card = _client(context).card()
-    return _reply(message, RecordDict({REPORT: ConfigRecord({"card": json.dumps(card)})}))
+    """Say who this is."""
+    return _reply("join", message, context)
 
 
 @app.query("head")
 def head(message: Message, context: Context) -> Message:
-    """Give the server the head's first values, where the base model is needed to make them."""
-    return _reply(message, _client(context).head())
+    """Give the server the head's first values."""
+    return _reply("head", message, context)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train as the plan says."""
-    return _reply(message, _timed(lambda: _client(context).train(message.content)))
+    return _timed("train", message, context)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Measure on the held-out part as the plan says."""
-    return _reply(message, _timed(lambda: _client(context).evaluate(message.content)))
+    return _timed("evaluate", message, context)
 
 
-def _timed(work: Callable[[], RecordDict]) -> RecordDict:
+def _timed(kind: str, message: Message, context: Context) -> Message:
     start = time.perf_counter()
-    content = work()
+    reply = _reply(kind, message, context)
+    content: RecordDict = reply.content
     metrics: Any = content.setdefault(METRICS, MetricRecord())
     metrics["busy"] = time.perf_counter() - start
-    return content
+    return reply
 
 
 __all__ = ["app"]

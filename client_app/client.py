@@ -1,8 +1,5 @@
 """One client's turn: from a message's content to the reply's."""
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -28,6 +25,7 @@ from bract.steps import probe_steps, steps_of
 from client_app import node, prune, worker
 from client_app import select as scoring
 from client_app.charge import Account, abstained
+from client_app.company import require_apart
 from client_app.ledger import Limit
 from client_app.state import ClientState, Kept
 from client_app.train import Penalty, Private, Trained, train
@@ -96,7 +94,7 @@ class Client:
             "base": base.fingerprint(self.shape.place),
             "layout": self.layout.to_json(),
             "labels": list(self.labels.names),
-            "descriptions": digest(self.labels.descriptions),
+            "descriptions": self.labels.digest,
             "pooling": self.shape.pooling,
             "head_init": self.shape.head_init,
         }
@@ -120,6 +118,7 @@ class Client:
         # Before the ledger is asked: a bad payload or lost state is an error that costs nothing.
         net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
         if self.settings.privacy.unit == "example":
+            require_apart(net, pad=pad_id(self.shape.place))
             return self._account().turn(plan, content, lambda private: self._turn(plan, net, slots, private))
         return self._turn(plan, net, slots, None)
 
@@ -343,8 +342,3 @@ class Client:
 
     def _rng(self, round_: int, stream: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, 2, round_, self.partition, stream])
-
-
-def digest(texts: Iterable[str]) -> str:
-    """A short digest of texts, to compare without sending them."""
-    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]

@@ -22,16 +22,22 @@ def pick(settings: TrainSettings, model: Classifier, flat: Flat, *, pad: int) ->
     wanted = settings.engine
     if wanted == "opacus":
         _tell("training by Opacus and autograd, as train.engine says")
-        return OpacusEngine(model, flat, pad=pad)
+        return _opacus(settings, model, flat, pad)
     why = refusal(model, flat)
     if why and wanted == "fused":
         raise BractError(f"train.engine = 'fused' cannot train this exactly: {why}; auto or opacus can")
     if why:
         _tell(f"training by Opacus and autograd: {why}")
-        return OpacusEngine(model, flat, pad=pad)
+        return _opacus(settings, model, flat, pad)
     kernel = fastest(flat.device, flat.dtype, model.width, settings.precision)
-    _tell(f"training by the fused engine, matrix products by {kernel.name} ({kernel.why})")
+    _tell(f"training by the fused engine; matrix products by {kernel.name}: {kernel.why}")
     return FusedEngine(model, flat, kernel, pad=pad)
+
+
+def _opacus(settings: TrainSettings, model: Classifier, flat: Flat, pad: int) -> OpacusEngine:
+    if settings.precision != "float32":
+        _tell(f"train.precision = {settings.precision!r} is the fused engine's; this one computes in float32")
+    return OpacusEngine(model, flat, pad=pad)
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,8 @@ from bract.bylength import by_length
 from bract.errors import BractError
 from bract.examples import Examples
 from bract.model import Classifier, batch_of
-from client_app.clip import Clip
+from client_app.clip import Clip, squares
+from client_app.company import probe
 from client_app.engine import Rows
 from client_app.flat import Flat, Piece
 from client_app.kernels import Kernel
@@ -30,7 +31,6 @@ from client_app.prefix import Prefix
 # faster on a core; on a GPU memory is the bound).
 CALL = {"cpu": 48, "cuda": 2048}
 MOST = {"cpu": 1024, "cuda": 65536}
-LANE = 1024  # values whose squares are summed in float32
 
 
 class FusedEngine:
@@ -41,45 +41,52 @@ class FusedEngine:
     """
 
     def __init__(self, model: Classifier, flat: Flat, kernel: Kernel, *, pad: int) -> None:
-        self._model, self._flat, self._pad, self._kernel = model, flat, pad, kernel
-        self.product = kernel.product
+        self._model, self._flat, self._pad, self.kernel = model, flat, pad, kernel
         self._pieces = {id(piece.parameter): piece for piece in flat.pieces}
         self._anchor = torch.zeros((), device=flat.device, requires_grad=True)
         self._sites = [self._site(layer) for layer in model.layers.values()]
-        self._buffer = torch.empty(0, -(-flat.factors // LANE) * LANE, device=flat.device, dtype=flat.dtype)
+        self._buffer = torch.empty(0, flat.factors, device=flat.device, dtype=flat.dtype)
         self._count, self._alone = 0, False  # of the examples in work; whether each one's gradient is wanted
         self._into = self._buffer
         self._heads: list[tuple[nn.Linear, Tensor, Tensor]] = []
         self._called: set[nn.Module] = set()
         self._lent: list[nn.Module] = []
-        self._prefix = Prefix(model, pad=pad)
-        self._most = 0  # tokens in a pass; found at the first draw
+        self._prefix = Prefix(model, kernel.name, pad=pad)
+        self._bounds = (0, 0)  # tokens and examples in a pass; found at the first draw
 
     def _site(self, layer: Any) -> Site:
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         found = {"A": self._pieces.get(id(a)), "B": self._pieces.get(id(b))}
         into = {part: piece for part, piece in found.items() if piece is not None}
-        merged = torch.empty(b.shape[0], a.shape[1], device=a.device, dtype=self._kernel.dtype)
+        merged = None if self.kernel.rounds else torch.empty(b.shape[0], a.shape[1], device=a.device, dtype=a.dtype)
         return Site(layer, a.detach(), b.detach(), float(layer.scaling["default"]), into, merged)
 
     def __enter__(self) -> "FusedEngine":
+        try:
+            self._lend_all()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _lend_all(self) -> None:
         inside: set[nn.Module] = set()
         for site in self._sites:
             inside |= set(site.layer.modules())
-            self._lend(site.layer, lambda x, *_, site=site, **__: adapted(x, self._anchor, site, self))
+            anchor = self._anchor if site.into else None  # where nothing trains, nothing need come back
+            self._lend(site.layer, lambda x, *_, site=site, anchor=anchor, **__: adapted(x, anchor, site, self))
         for module in self._model.modules():
             if type(module) is not nn.Linear or module in inside:
                 continue
             if any(id(p) in self._pieces for p in module.parameters()):
                 self._lend(module, lambda x, linear=module: head(x, self._anchor, linear, self))
-            elif not self._kernel.stock:
-                self._lend(module, lambda x, linear=module: frozen(x, linear, self._kernel))
-        last = last_layer(self._model)
+            elif not self.kernel.stock:
+                self._lend(module, lambda x, linear=module: frozen(x, linear, self.kernel))
         for layer in self._prefix.layers:
             self._lend(layer, partial(self._prefix.forward, layer))
+        last = last_layer(self._model)
         if last is not None:
             self._lend(last, lambda x, attention_mask=None, *_, **__: first_position(last, x, attention_mask))
-        return self
 
     def _lend(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
         module.forward = forward  # the instance's own, until the end of `with`
@@ -97,23 +104,30 @@ class FusedEngine:
 
     def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
         """Groups of like lengths, such that the least is computed and a pass stays within its memory."""
-        if not self._most:
-            self._most = self._bound()
+        self._alone = clipped
+        if not all(self._bounds):
+            self._bounds = self._bound()
+        most, count = self._bounds
         lengths = [len(examples.tokens[i]) for i in rows]
-        return [rows[group] for group in by_length(lengths, most=self._most, call=CALL[self._flat.device.type])]
+        groups = by_length(lengths, most=most, call=CALL[self._flat.device.type], rows=count)
+        return [rows[group] for group in groups]
 
-    def _bound(self) -> int:
-        """Tokens in a pass. An example has at least two, and its gradient a row of the buffer."""
+    def _bound(self) -> tuple[int, int]:
+        """Tokens and examples in a pass: half of its memory for what is kept of the tokens, half for gradients."""
 
         def passed(tokens: int) -> Tensor:
-            ids, mask = batch_of([[self._pad] * tokens], self._pad, self._flat.device)
+            ids, mask = probe([tokens], self._pad, self._model)
+            self._count, self._called = 1, set()
             logits: Tensor = self._model(ids, mask)
             return logits
 
-        self._alone = False
-        row = self._flat.factors * self._flat.dtype.itemsize
-        fit = room(self._flat.device) / (bytes_a_token(passed) + row / 2)
-        return min(MOST[self._flat.device.type], max(1, int(fit)))
+        half, most = room(self._flat.device) / 2, MOST[self._flat.device.type]
+        a_token = bytes_a_token(passed, self._model.shape.length)
+        a_row = self._flat.factors * self._flat.dtype.itemsize if self._alone else 0
+        return (
+            min(most, max(1, int(half / a_token))) if a_token else most // 4,
+            min(most, max(1, int(half / a_row))) if a_row else most,
+        )
 
     def add(self, examples: Examples, rows: Rows, total: Tensor, clip: Clip | None) -> Tensor:
         """One forward and one backward pass."""
@@ -166,18 +180,16 @@ class FusedEngine:
 
     def _add_clipped(self, total: Tensor, clip: Clip) -> None:
         inside, cut = self._flat.inside, self._flat.factors
-        each = self._into[:, :cut]
+        each = self._into
         if inside is not None:
             each *= inside[:cut]
-        # Over so many at a time, and the rest in float64: in float32 the length of ten million numbers errs by 1e-4.
-        lanes = torch.linalg.vector_norm(self._into.unflatten(1, (-1, LANE)), dim=2)
-        factors = lanes.double().square().sum(1)
+        factors = squares(each)
         of_head = torch.zeros_like(factors)
         for linear, x, g in self._heads:
             of_head += self._head_squares(linear, x, g)
-        squares = torch.stack([factors, of_head])
-        scales = clip.scales(squares).to(each.dtype)
-        broken = ~torch.isfinite(squares).all(0)
+        both = torch.stack([factors, of_head])
+        scales = clip.scales(both).to(each.dtype)
+        broken = ~torch.isfinite(both).all(0)
         each.masked_fill_(broken[:, None], 0)  # no number times zero is still none
         total[:cut].addmv_(each.T, scales[0])
         for linear, x, g in self._heads:

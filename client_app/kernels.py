@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 SECONDS = 0.25  # for all of the measuring
+OPERATIONS = 2**29  # in a product that is measured, so that a wide model's takes no seconds
 MARGIN = 1.4  # as fast as torch's own, or it is not taken: the choice should be the processor's, not the moment's
 
 _rounded: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
@@ -32,17 +33,30 @@ class Kernel:
         """Whether it is what the modules do by themselves."""
         return self.product is _stock
 
-    def weight(self, frozen: nn.Linear) -> Tensor:
+    @property
+    def rounds(self) -> bool:
+        """Whether it computes with fewer bits than the weights have."""
+        return self.product is _rounding
+
+    def weight(self, frozen: nn.Module, *, turned: bool = False) -> Tensor:
         """A frozen map's weight as the product wants it; a rounded copy is made once for the model's life."""
-        if self.dtype == frozen.weight.dtype or self.stock:
-            return frozen.weight
+        weight: Tensor = frozen.weight.T if turned else frozen.weight  # type: ignore[assignment]
+        if not self.rounds:
+            return weight
         if frozen not in _rounded:
-            _rounded[frozen] = frozen.weight.detach().to(self.dtype)
+            _rounded[frozen] = weight.detach().to(self.dtype)
         return _rounded[frozen]
 
 
 def _stock(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return functional.linear(x, weight, bias)
+    """Into a tensor of its own: for more than two dimensions torch gives a view, which a model may not change."""
+    found = x.new_empty(*x.shape[:-1], weight.shape[0])
+    rows, into = x.reshape(-1, x.shape[-1]), found.view(-1, weight.shape[0])
+    if bias is None:
+        torch.mm(rows, weight.T, out=into)
+    else:
+        torch.addmm(bias, rows, weight.T, out=into)
+    return found
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -62,13 +76,14 @@ def _rounding(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @lru_cache(maxsize=8)
 def fastest(device: torch.device, dtype: torch.dtype, width: int, precision: str = "float32") -> Kernel:
-    """The fastest way for frozen maps of this width, by at most some 0.3 s of measuring.
+    """The fastest way for frozen maps of this width, by at most some 0.3 s of measuring for each precision.
 
     In float32, oneDNN's product where it is clearly faster (it is a private operation of torch; MKL runs at half
     speed on processors that are not of its maker), else torch's own. bfloat16 is taken where it is asked for and
     faster; `why` says what it errs by.
     """
-    x = torch.randn(256, width, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    rows = max(16, min(256, OPERATIONS // (8 * width * width)))
+    x = torch.randn(rows, width, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     weight = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(1)).to(device, dtype)
     exact = _stock(x, weight, None)
     if precision == "bfloat16":
@@ -76,9 +91,10 @@ def fastest(device: torch.device, dtype: torch.dtype, width: int, precision: str
         ratio = _faster(x, weight, _rounding, rounded)
         error = float((_rounding(x, rounded, None) - exact).norm() / exact.norm())
         if ratio > MARGIN:
-            why = f"{ratio:.1f} times as fast as float32; a product errs by {error:.1e} of its length"
+            why = f"{ratio:.1f} times as fast as float32; relative error of a product {error:.1e}"
             return Kernel("bfloat16", _rounding, why, torch.bfloat16)
-        return Kernel("torch", _stock, f"float32, as bfloat16 is {ratio:.1f} times as fast here", dtype)
+        other = fastest(device, dtype, width)
+        return replace(other, why=f"{other.why}; bfloat16 is no faster here ({ratio:.1f} times)")
     if device.type != "cpu" or dtype != torch.float32:
         return Kernel("torch", _stock, f"the only way for {str(dtype).removeprefix('torch.')} on {device.type}", dtype)
     try:
@@ -89,8 +105,8 @@ def fastest(device: torch.device, dtype: torch.dtype, width: int, precision: str
         return Kernel("torch", _stock, f"oneDNN's products differ by {error:.1e}")
     ratio = _faster(x, weight, _onednn, weight)
     if ratio > MARGIN:
-        return Kernel("oneDNN", _onednn, f"{ratio:.1f} times as fast as torch's own")
-    return Kernel("torch", _stock, f"oneDNN's are {ratio:.1f} times as fast")
+        return Kernel("oneDNN", _onednn, f"{ratio:.1f} times as fast as torch's own product")
+    return Kernel("torch", _stock, f"oneDNN's product is no faster here ({ratio:.1f} times)")
 
 
 def _faster(x: Tensor, weight: Tensor, product: Product, its: Tensor) -> float:

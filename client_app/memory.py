@@ -14,10 +14,13 @@ def room(device: torch.device) -> int:
     return int(SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU
 
 
-def bytes_a_token(passed: Callable[[int], Tensor]) -> float:
-    """What a forward pass over so many tokens keeps for the way back, for each token more."""
-    short, long = 8, 40
-    return max(1.0, (_kept(passed, long) - _kept(passed, short)) / (long - short))
+def bytes_a_token(passed: Callable[[int], Tensor], longest: int) -> float:
+    """What a forward pass keeps for the way back, for each token of its text; 0 where that cannot be told."""
+    short, long = min(8, longest // 2), min(40, longest)
+    try:
+        return max(1.0, (_kept(passed, long) - _kept(passed, short)) / (long - short))
+    except (RuntimeError, ValueError, IndexError, ZeroDivisionError):  # a model that wants more of a text than tokens
+        return 0.0
 
 
 def _kept(passed: Callable[[int], Tensor], tokens: int) -> int:

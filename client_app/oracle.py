@@ -9,7 +9,7 @@ from torch.nn import functional
 from bract.errors import BractError
 from bract.examples import Examples
 from bract.model import Classifier, batch_of
-from client_app.clip import Clip
+from client_app.clip import Clip, squares
 from client_app.engine import Rows
 from client_app.flat import Flat, Piece
 
@@ -88,9 +88,7 @@ class OpacusEngine:
             each *= self._flat.inside
         cut = self._flat.factors
         groups = (each[:, :cut], each[:, cut:])
-        # In float64: in float32 the length of some ten million numbers errs by 1e-4.
-        squares = [torch.linalg.vector_norm(group, dim=1, dtype=torch.float64).square() for group in groups]
-        scales = clip.scales(torch.stack(squares)).to(each.dtype)
+        scales = clip.scales(torch.stack([squares(group) for group in groups])).to(each.dtype)
         each[~torch.isfinite(each).all(dim=1)] = 0
         for group, scale, part in zip(groups, scales, (total[:cut], total[cut:]), strict=True):
             part += (group * scale[:, None]).sum(dim=0)

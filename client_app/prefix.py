@@ -20,6 +20,11 @@ from client_app.engine import Rows
 
 SHELF = 64 << 20  # bytes: a client whose texts' states are more than this computes them anew each time
 ROOM = 256 << 20  # bytes that a process keeps; the client that was played longest ago goes first
+# By name, as importing transformers' modules for all of them takes seconds.
+LAYERS = {
+    "BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer", "TransformerBlock", "LlamaDecoderLayer",
+    "MistralDecoderLayer", "Qwen2DecoderLayer", "GPT2Block",
+}  # fmt: skip
 GROUP, CALL = 1024, 48  # tokens computed together at most, and what a pass costs beside them
 
 
@@ -38,15 +43,15 @@ class Shelf:
     states: dict[int, Tensor] = field(default_factory=dict)
 
 
-_shelves: WeakKeyDictionary[Classifier, "OrderedDict[int, Shelf]"] = WeakKeyDictionary()
+_shelves: WeakKeyDictionary[Classifier, "OrderedDict[tuple[str, int], Shelf]"] = WeakKeyDictionary()
 
 
 class Prefix:
     """Lends the frozen layers below the lowest adapted one a forward that takes what is kept."""
 
-    def __init__(self, model: Classifier, *, pad: int) -> None:
+    def __init__(self, model: Classifier, kernel: str, *, pad: int) -> None:
         self.layers = frozen_layers(model)
-        self._model, self._pad = model, pad
+        self._model, self._kernel, self._pad = model, kernel, pad
         self._shelves = _shelves.setdefault(model, OrderedDict())
         self._given: Tensor | None = None
         self._record: tuple[Shelf, Rows] | None = None
@@ -73,8 +78,10 @@ class Prefix:
         found = type(layer).forward(layer, states, *more, **named)
         if last and self._record is not None:
             shelf, rows = self._record
-            for row, state in zip(rows, found, strict=True):
-                shelf.states[int(row)] = state[: len(shelf.examples.tokens[row])].clone()
+            lengths = [len(shelf.examples.tokens[row]) for row in rows]
+            pieces = zip(rows, lengths, found, strict=True)
+            whole = {int(row): state[:length].clone() for row, length, state in pieces}
+            shelf.states.update(whole)  # all of a group, or nothing of it
             raise _EnoughError
         return found
 
@@ -90,24 +97,29 @@ class Prefix:
             self._record = None
 
     def _shelf(self, examples: Examples) -> Shelf | None:
-        found = self._shelves.get(id(examples))
-        if found is None:
+        name = (self._kernel, id(examples))
+        if name not in self._shelves:
             lengths = [len(ids) for ids in examples.tokens]
             size = sum(lengths) * self._model.width * next(self._model.parameters()).element_size()
-            groups = by_length(lengths, most=GROUP, call=CALL) if size <= SHELF else []
-            found = Shelf(examples, size, groups, {int(row): i for i, rows in enumerate(groups) for row in rows})
-            self._shelves[id(examples)] = found
-        self._shelves.move_to_end(id(examples))
-        while len(self._shelves) > 1 and sum(s.size for s in self._shelves.values() if s.groups) > ROOM:
+            if size > SHELF:
+                return None
+            groups = by_length(lengths, most=GROUP, call=CALL)
+            group_of = {int(row): i for i, rows in enumerate(groups) for row in rows}
+            self._shelves[name] = Shelf(examples, size, groups, group_of)
+        self._shelves.move_to_end(name)
+        while len(self._shelves) > 1 and sum(shelf.size for shelf in self._shelves.values()) > ROOM:
             self._shelves.popitem(last=False)
-        return found if found.groups else None
+        return self._shelves[name]
 
 
 def frozen_layers(model: Classifier) -> list[nn.Module]:
-    """The layers below the lowest adapted one, where the adapted ones are all in one stack."""
+    """The layers below the lowest adapted one, where all are of one stack and of kinds that are known.
+
+    Known: each runs once, after the one before it, takes states and gives states.
+    """
     adapted = set(model.layers.values())
     for module in model.model.get_base_model().modules():
-        if not isinstance(module, nn.ModuleList):
+        if not isinstance(module, nn.ModuleList) or not all(type(layer).__name__ in LAYERS for layer in module):
             continue
         has = [bool(adapted & set(layer.modules())) for layer in module]
         inside = {inner for layer in module for inner in layer.modules()}

@@ -14,6 +14,9 @@ def refusal(model: Classifier, flat: Flat) -> str | None:
         adapters = list(getattr(layer, "lora_A", {}))
         if type(layer) is not LoraLinear or adapters != ["default"]:
             return f"{name} is adapted by {type(layer).__name__}, not by one plain LoRA"
+        base = layer.get_base_layer()
+        if type(base) is not nn.Linear and type(base).__name__ != "Conv1D":
+            return f"{name} is a {type(base).__name__}, which may compute more than a linear map"
         if (
             layer.lora_variant
             or layer.lora_bias["default"]

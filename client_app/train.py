@@ -14,6 +14,7 @@ from bract.model import Classifier
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from bract.steps import steps_of
+from client_app.company import require_apart
 from client_app.engines import pick
 from client_app.flat import Flat, Where
 from client_app.plain import PlainGradients
@@ -85,6 +86,8 @@ def train(
     steps = steps_of(settings, len(examples)) if steps is None else steps
     flat = Flat(model, parts, outside)
     total, seen = torch.zeros((), device=model.device), 0
+    if private is not None:
+        require_apart(model, pad=pad)
     with pick(settings, model, flat, pad=pad) as engine:
         source: PlainGradients | PrivateGradients = PlainGradients(engine, flat, settings.batch, rng)
         if private is not None:

@@ -33,6 +33,10 @@ def test_what_is_longer_than_the_bound_is_alone():
     assert [g.tolist() for g in by_length([3, 100, 3], most=10, call=50)] == [[0, 2], [1]]
 
 
+def test_no_group_has_more_rows_than_it_may():
+    assert [g.tolist() for g in by_length([3] * 5, most=100, call=50, rows=2)] == [[0], [1, 2], [3, 4]]
+
+
 def test_nothing_makes_no_groups():
     assert by_length([], most=10, call=1) == []
     assert [g.tolist() for g in by_length([0, 0], most=10, call=1)] == [[0, 1]]

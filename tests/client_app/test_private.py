@@ -16,7 +16,7 @@ from bract.model import Shape, batch_of, build
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from client_app import fused, oracle
-from client_app.clip import SAFE
+from client_app.clip import LANE, SAFE, Clip, squares
 from client_app.engines import pick
 from client_app.flat import Flat
 from client_app.private import PrivateGradients
@@ -278,7 +278,8 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
         PrivateGradients(pick(TrainSettings(), plain, flat, pad=0), flat, MECHANISM, SecureNoise())
 
 
-def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard):
+@ENGINES
+def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard, engine):
     """As in DeBERTa, whose query map also projects relative positions: those gradients belong to no one example."""
     net = net_of(folders["bert"])
     layer = next(iter(net.layers.values()))
@@ -293,9 +294,10 @@ def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard
     private = Private(replace(MECHANISM, sigma=1.0), SecureNoise())
     for batch in (1, 4):  # also where a draw happens to have as many rows
         shard_ = examples(["lost"] * batch, ["lost"] * batch, list(TEXTS), folders["bert"], 32)
+        settings = TrainSettings(batch=1, steps=1, engine=engine)
         with pytest.raises(BractError, match="for more than each example's own states"):
             train(
-                net, net.layout, shard_, TrainSettings(batch=1, steps=1), ("B",), np.random.default_rng(0), pad=0,
+                net, net.layout, shard_, settings, ("B",), np.random.default_rng(0), pad=0,
                 private=replace(private, mechanism=replace(private.mechanism, rate=1.0)),
             )  # fmt: skip
     assert (net.get("B") == before).all()
@@ -311,14 +313,16 @@ def test_slots_that_do_not_train_get_no_noise(folders, shard):
     assert sum(int((p.grad != 0).sum()) for p in net.parameters_of("B")) == 3 * 32
 
 
-def test_a_long_gradient_does_not_slip_past_the_clip():
+@pytest.mark.parametrize("width", [3, LANE, 5 * LANE + 7, 20 * 2**20])
+def test_a_long_gradient_does_not_slip_past_the_clip(width):
     """The length of twenty million numbers in one sum of float32 comes out short by some ten-thousandths."""
-    exact, lane = 0.01 * math.sqrt(20 * 2**20), fused.LANE
-    long = torch.full((1, 20 * 2**20), 0.01)
-    as_opacus_s = torch.linalg.vector_norm(long, dim=1, dtype=torch.float64)[0]
-    as_fused = torch.linalg.vector_norm(long.unflatten(1, (-1, lane)), dim=2).double().square().sum(1).sqrt()[0]
-    for found in (as_opacus_s, as_fused):
-        assert abs(float(found) / exact - 1) < (1 - SAFE) / 5
+    rows = torch.full((2, width), 0.01)
+    rows[1] *= 3
+    exact = 0.01 * math.sqrt(width) * np.array([1, 3])
+    assert np.abs(squares(rows).sqrt().numpy() / exact - 1).max() < (1 - SAFE) / 5
+    clip = Clip(exact[0])
+    scales = clip.scales(torch.stack([squares(rows), torch.zeros(2, dtype=torch.float64)]))[0]
+    assert (scales.numpy() * exact <= exact[0]).all()
 
 
 def test_noise_is_fresh_in_every_process():

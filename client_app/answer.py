@@ -1,0 +1,20 @@
+"""What a client says to each kind of message, wherever it is computed."""
+
+import json
+
+from flwr.app import ConfigRecord, Context, RecordDict
+
+from bract.messages import REPORT
+from client_app.client import Client
+
+
+def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
+    """The content of the reply to a message of one of the four kinds."""
+    client = Client.of(context)
+    if kind == "join":  # who this is and what adapter it would train; no weight is read for it
+        return RecordDict({REPORT: ConfigRecord({"card": json.dumps(client.card())})})
+    if kind == "head":  # the head's first values, where the base model is needed to make them
+        return client.head()
+    if kind == "train":
+        return client.train(content)
+    return client.evaluate(content)
