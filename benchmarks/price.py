@@ -30,17 +30,21 @@ CLIENTS = 10
 METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
 
 
-def play(method: str, epsilon: float, seed: int, values: dict[str, Any]) -> dict[str, Any]:
+def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
     """One run, in a home of its own; epsilon 0 is without privacy."""
     import logging
+    from functools import partial
 
     import torch
 
     from bract.settings import Settings, read
+    from client_app import engines, kernels
     from server_app.rounds import Rounds, run
     from tests.harness import InProcessGrid
 
     torch.set_num_threads(1)
+    if rounding:  # past the settings, which refuse it under privacy
+        engines.fastest = partial(_rounding, kernels.fastest)  # type: ignore[assignment]
     logging.disable(logging.WARNING)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
@@ -63,18 +67,23 @@ def play(method: str, epsilon: float, seed: int, values: dict[str, Any]) -> dict
     return {**{key: row[key] for key in keys}, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
+def _rounding(fastest: Any, device: Any, dtype: Any, width: int, _: str) -> Any:
+    return fastest(device, dtype, width, "bfloat16")
+
+
 def table(rows: list[dict[str, Any]]) -> None:
     """Mean ± standard deviation over seeds, a row a method."""
     epsilons = sorted({row["asked"] for row in rows}, key=lambda e: -(e or 1e9))
     heads = [f"epsilon {e:g}" if e else "no privacy" for e in epsilons]
     print("\n" + f"{'':<40}" + "".join(f"{head:>17}" for head in heads))
-    for name in dict.fromkeys((row["method"], row["set"]) for row in rows):
+    for name in dict.fromkeys((row["method"], row["set"], "in bfloat16" * row["bfloat16"]) for row in rows):
         cells = []
         for asked in epsilons:
-            found = [r["accuracy"] for r in rows if (r["method"], r["set"]) == name and r["asked"] == asked]
+            mine = (r for r in rows if (r["method"], r["set"], "in bfloat16" * r["bfloat16"]) == name)
+            found = [r["accuracy"] for r in mine if r["asked"] == asked]
             spread = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
             cells.append(f"{statistics.mean(found):.3f}{spread}" if found else "-")
-        print(f"{' '.join(name):<40}" + "".join(f"{cell:>17}" for cell in cells))
+        print(f"{' '.join(filter(None, name)):<40}" + "".join(f"{cell:>17}" for cell in cells))
 
 
 def main() -> None:
@@ -84,10 +93,15 @@ def main() -> None:
     parser.add_argument("--epsilons", type=float, nargs="+", default=[0, 8, 3, 1], help="0: without privacy")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE ...", help="runs with these settings")
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="rounded products where the processor is faster so: accuracy alone is "
+        "measured, and the settings refuse it under privacy"
+    )  # fmt: skip
     parser.add_argument("--rows", type=Path, default=Path("price.jsonl"), help="where results are kept")
     options = parser.parse_args()
     rows = read_rows(options.rows)
-    done = {(row["method"], row["asked"], row["seed"], row["set"]) for row in rows}
+    rounding = options.bfloat16
+    done = {(row["method"], row["asked"], row["seed"], row["set"]) for row in rows if row["bfloat16"] == rounding}
     wanted = [
         (method, epsilon, seed, words)
         for seed in range(options.seeds)
@@ -97,13 +111,14 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(play, method, epsilon, seed, overrides_of([words])): (method, epsilon, seed, words)
-            for method, epsilon, seed, words in wanted
-            if (method, epsilon, seed, words) not in done
+            pool.submit(play, *cell[:3], overrides_of([cell[3]]), rounding=rounding): cell
+            for cell in wanted
+            if cell not in done
         }
         for job in as_completed(jobs):
             method, epsilon, seed, words = jobs[job]
-            rows.append({"method": method, "asked": epsilon, "seed": seed, "set": words, **job.result()})
+            cell = {"method": method, "asked": epsilon, "seed": seed, "set": words, "bfloat16": rounding}
+            rows.append({**cell, **job.result()})
             with options.rows.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
             print(f"seed {seed}, epsilon {epsilon:g}, {method} {words}: {rows[-1]['accuracy']:.4f}", flush=True)

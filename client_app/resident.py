@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context, RecordDict
 from flwr.common.logger import log
@@ -49,19 +50,25 @@ def main() -> int:
 
 
 def serve(link: socket.socket) -> None:
-    """Answer one message. A fault is the answer; that the asker has gone is none."""
+    """Answer one message. A fault is the answer; that the asker has gone, or makes no sense, is none."""
     try:
         words, content = handover.receive(link)
-        if words["code"] != handover.code():
-            handover.send(link, {"other_code": True}, RecordDict())
-            return
         context = Context(
             words["run_id"], words["node_id"], words["node_config"], RecordDict(), words["run_config"]
         )  # what Flower keeps of a context is not used: it is lost with the SuperNode
-        handover.send(link, {}, _answered(words["kind"], content, context))
+        kind, other = words["kind"], words["code"] != handover.code()
+    except Exception as error:
+        log(ERROR, "resident trainer: what came is no message (%s)", type(error).__name__)
+        return
+    said: dict[str, Any] = {"other_code": True} if other else {}
+    reply = RecordDict()
+    try:
+        reply = reply if other else _answered(kind, content, context)
     except _FaultError as fault:
-        handover.send(link, {"error": str(fault), "known": fault.known}, RecordDict())
-    except (OSError, EOFError) as error:
+        said = {"error": str(fault), "known": fault.known}
+    try:
+        handover.send(link, said, reply)
+    except OSError as error:
         log(ERROR, "resident trainer: the asker has gone (%s)", error)
 
 
