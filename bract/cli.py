@@ -20,7 +20,10 @@ RUN_CONFIG = 'settings, as "key=value key=value" or one .toml file; may be given
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a fault is one line on standard error and exit code 1."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["node"] and words[1:2] not in (["-h"], ["--help"], ["--"]):
+        words.insert(1, "--")  # all that follows is Flower's
+    options = _parser().parse_args(words)
     try:
         return int(options.command(options))
     except BractError as error:

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bract.launch import QUIET
@@ -63,7 +64,8 @@ def listening(port):
 
 
 @pytest.mark.long
-def test_a_deployment_gives_the_same_bits_as_this_process(tmp_path, config):
+@pytest.mark.parametrize("command", [["flower-supernode"], ["bract", "node"]], ids=["supernode", "node"])
+def test_a_deployment_gives_the_same_bits_as_this_process(tmp_path, config, command):
     values = config({"strategy.name": "fedit", "federation.deadline": 300.0, "run.folder": str(tmp_path / "run")})
     link_port, *node_ports = free_ports(3)
     environment = {
@@ -80,17 +82,25 @@ def test_a_deployment_gives_the_same_bits_as_this_process(tmp_path, config):
         listening(link_port)
         nodes = [
             started(
-                environment, tmp_path / f"node{i}", "flower-supernode", "--insecure", "--superlink",
+                environment, tmp_path / f"node{i}", *command, "--insecure", "--superlink",
                 f"127.0.0.1:{link_port}", "--port", port, "--node-config", f"partition-id={i} num-partitions=2",
             )
             for i, port in enumerate(node_ports)
         ]  # fmt: skip
-        with nodes[0], nodes[1]:
+        with nodes[0] as one, nodes[1] as two:
             done = subprocess.run(
                 [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--superlink", "here", "-c", str(file)],
                 cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=500, check=False,
             )  # fmt: skip
+            under = [child for node in (one, two) for child in psutil.Process(node.pid).children(recursive=True)]
     assert done.returncode == 0, done.stdout + done.stderr
+    logs = [(tmp_path / f"node{i}" / "log").read_text() for i in (0, 1)]
+    for log in logs:
+        told = [line for line in log.splitlines() if line.startswith("\x1b")]  # once each; a library tells them again
+        assert sum("resident trainer ready" in line for line in told) == len(command) - 1
+        # Once in a process: the trainer stays, Flower's own processes last for a round.
+        assert sum("training by the fused engine" in line for line in told) == (1 if len(command) > 1 else 2)
+    assert not psutil.wait_procs(under, 15)[1]
     deployed = Checkpoint.load(tmp_path / "run" / "checkpoint" / "state.safetensors")
     here = config({"strategy.name": "fedit", "run.folder": str(tmp_path / "here")})
     folder = run(InProcessGrid(2, here), read(here))

@@ -243,3 +243,11 @@ def test_errors_are_one_line():
 
 def test_fewer_nodes_than_the_run_waits_for_are_refused_at_once(capsys):
     assert "--nodes starts only 2" in fails(capsys, "run", ROOT, "--nodes", "2", "-c", "federation.nodes=4")
+
+
+def test_node_hands_its_words_to_flower(monkeypatch):
+    told = []
+    monkeypatch.setattr("bract.supernode.run", lambda words: told.append(words) or 3)
+    words = ["--insecure", "--superlink", "127.0.0.1:1", "--node-config", "partition-id=0 num-partitions=2"]
+    assert cli.main(["node", *words]) == cli.main(["node", "--", *words]) == 3
+    assert told == [words, words]
