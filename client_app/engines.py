@@ -1,5 +1,6 @@
 """Which engine trains, and why."""
 
+import logging
 from functools import lru_cache
 
 from flwr.common.logger import log
@@ -11,7 +12,6 @@ from client_app.engine import Engine
 from client_app.flat import Flat
 from client_app.fused import FusedEngine
 from client_app.kernels import fastest
-from client_app.oracle import OpacusEngine
 from client_app.refusal import refusal
 
 INFO = 20
@@ -34,7 +34,11 @@ def pick(settings: TrainSettings, model: Classifier, flat: Flat, *, pad: int) ->
     return FusedEngine(model, flat, kernel, pad=pad)
 
 
-def _opacus(settings: TrainSettings, model: Classifier, flat: Flat, pad: int) -> OpacusEngine:
+def _opacus(settings: TrainSettings, model: Classifier, flat: Flat, pad: int) -> Engine:
+    handlers = list(logging.root.handlers)
+    from client_app.oracle import OpacusEngine  # Opacus is seldom needed
+
+    logging.root.handlers = handlers  # importing it sets up logging, and every line of Flower's would come twice
     if settings.precision != "float32":
         _tell(f"train.precision = {settings.precision!r} is the fused engine's; this one computes in float32")
     return OpacusEngine(model, flat, pad=pad)
