@@ -64,7 +64,7 @@ def as_public(rounds: int) -> float:
             ]
             loader = DataLoader(
                 items, settings.train.batch, shuffle=True, collate_fn=DataCollatorWithPadding(tokenizer)
-            )  # type: ignore[arg-type]
+            )
             optimizer = torch.optim.AdamW(model.parameters(), lr=0.004)
             model.train()
             left = settings.train.steps
@@ -86,7 +86,7 @@ def as_bract(rounds: int) -> float:
     from server_app.rounds import Rounds, run
     from tests.harness import InProcessGrid
 
-    Rounds._measure = lambda self, state: None  # type: ignore[method-assign, assignment]
+    Rounds._measure = lambda self, state: None
     with tempfile.TemporaryDirectory() as folder:
         config = {**settings_of(rounds), "run.folder": f"{folder}/run"}
         start = time.perf_counter()

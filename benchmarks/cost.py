@@ -66,7 +66,7 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
         parts["B"] = initial.uniform(0, "b", layout.size("B"), 0.01)
 
         def play(round_: int) -> float:
-            (message,) = strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None)  # type: ignore[arg-type]  # no grid
+            (message,) = strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None)  # no grid
             start = time.process_time()
             client.train(message.content)
             return time.process_time() - start

@@ -37,7 +37,7 @@ def one(count: int) -> None:
     strategy = create("ffa", Federation(LAYOUT, tuple(Member(i, i) for i in range(count)), "bench"))
     size = LAYOUT.size("B")
     arrays = to_arrays({"A": np.zeros(LAYOUT.size("A"), np.float32), "B": np.zeros(size, np.float32)})
-    messages = list(strategy.configure_train(1, arrays, ConfigRecord(), None))  # type: ignore[arg-type]
+    messages = list(strategy.configure_train(1, arrays, ConfigRecord(), None))
     for i, message in enumerate(messages):
         message.metadata.__dict__["_message_id"] = f"m{i}"
     values = np.random.default_rng(0).normal(size=size).astype(np.float32)

@@ -38,13 +38,13 @@ def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, roun
     import torch
 
     from bract.settings import Settings, read
-    from client_app import engines, kernels
+    from client_app import kernels, pick
     from server_app.rounds import Rounds, run
     from tests.harness import InProcessGrid
 
     torch.set_num_threads(1)
     if rounding:  # past the settings, which refuse it under privacy
-        engines.fastest = partial(_rounding, kernels.fastest)  # type: ignore[assignment]
+        pick.fastest = partial(_rounding, kernels.fastest)
     logging.disable(logging.WARNING)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
@@ -58,11 +58,11 @@ def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, roun
         def last_alone(self: Rounds, state: Any) -> Any:
             return measure(self, state) if state.round == settings.rounds else None
 
-        Rounds._measure = last_alone  # type: ignore[method-assign]  # the rounds between are not asked for here
+        Rounds._measure = last_alone  # the rounds between are not asked for here
         try:
             row = run(InProcessGrid(CLIENTS, config), settings).rounds()[-1]
         finally:
-            Rounds._measure = measure  # type: ignore[method-assign]
+            Rounds._measure = measure
     keys = ("accuracy", "accuracy_worst", "epsilon")
     return {**{key: row[key] for key in keys}, "minutes": round((time.perf_counter() - start) / 60, 2)}
 

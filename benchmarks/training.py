@@ -33,9 +33,9 @@ from bract.model import Classifier, Shape, build
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from client_app.engine import Rows
-from client_app.engines import pick
 from client_app.flat import Flat
 from client_app.oracle import MICRO, OpacusEngine
+from client_app.pick import pick
 from client_app.plain import PlainGradients
 from client_app.private import PrivateGradients
 from client_app.train import _optimizer
@@ -65,7 +65,7 @@ def model_of(kind: str, scratch: str) -> Classifier:
         config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1)
         RobertaForSequenceClassification(config).save_pretrained(scratch)
     place = scratch if kind.startswith("roberta") else locate("minilm")
-    net = build(Shape(place, SIZES[kind][2], 77, 8, 16.0, "attention", "random", 0, 512))  # type: ignore[arg-type]
+    net = build(Shape(place, SIZES[kind][2], 77, 8, 16.0, "attention", "random", 0, 512))
     rng = np.random.default_rng(0)
     for part, vector in draw(net.layout, 0, pooled=SIZES[kind][2] != "native").items():
         net.set(part, vector + (part == "B") * 0.01 * rng.normal(size=len(vector)).astype(np.float32), net.layout)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+CALL = 48  # tokens' worth of time that a pass costs on a core, whatever is in it
 
-def by_length(lengths: Sequence[int], *, most: int, call: int, rows: int = 1 << 30) -> list[NDArray[np.int64]]:
+
+def by_length(lengths: Sequence[int], *, most: int, call: int = CALL, rows: int = 1 << 30) -> list[NDArray[np.int64]]:
     """Positions in groups, each padded to its longest, such that the whole costs least.
 
     A group costs its padded tokens and `call` tokens more, for what a pass costs whatever is in it. No group has

@@ -56,6 +56,13 @@ def identity(settings: DataSettings) -> str:
     return f"file:{Path(place).resolve()}" if kind == "file" else settings.source
 
 
+def stamp(settings: DataSettings) -> tuple[tuple[int, int], ...]:
+    """Tells whether the files that the data is read from are still the same: their times and sizes."""
+    named = [settings.source.removeprefix("file:")] if settings.source.startswith("file:") else []
+    found = [Path(name).stat() for name in (*named, settings.labels) if name and Path(name).is_file()]
+    return tuple((state.st_mtime_ns, state.st_size) for state in found)
+
+
 def load(settings: DataSettings, seed: int) -> Table:
     """All training examples that `data.source` names."""
     column = natural_column(settings)

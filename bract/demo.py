@@ -139,7 +139,7 @@ class _Writer:
     def __init__(self, seed: int) -> None:
         # Only `random()` is used: it is the one method whose sequence Python keeps the
         # same from version to version (shuffle, choice and sample may change).
-        self._random = random.Random(seed).random  # noqa: S311
+        self._random = random.Random(seed).random  # noqa: S311 - made-up messages, no secret
 
     def chance(self, probability: float) -> bool:
         return self._random() < probability

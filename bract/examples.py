@@ -13,8 +13,7 @@ from torch.nn import functional
 from bract.bylength import by_length
 from bract.model import Classifier, batch_of, tokenizer
 
-# Of measuring, in tokens: how many are computed together, and what a pass costs whatever is in it.
-MOST, CALL = 4096, 48
+MOST = 4096  # tokens measured together
 
 Tokens = list[NDArray[np.int32]]
 
@@ -69,7 +68,7 @@ def logits(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
     """Logits in the order of the texts, computed in groups of like lengths."""
     found = np.zeros((len(tokens), model.shape.labels), dtype=np.float32)
     pad = pad_id(model.shape.place)
-    for rows in by_length([len(ids) for ids in tokens], most=MOST, call=CALL):
+    for rows in by_length([len(ids) for ids in tokens], most=MOST):
         ids, mask = batch_of([tokens[i] for i in rows], pad, model.device)
         found[rows] = model(ids, mask).float().cpu().numpy()
     return found

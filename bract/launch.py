@@ -202,13 +202,13 @@ def _simulation(environment: Mapping[str, str], place: Path) -> Iterator[Link]:
     with log_path.open("w") as log:
         process = subprocess.Popen(
             [str(word) for word in command], cwd=neutral, env=environment, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent,
+            stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
     try:
         _wait_for(port, process, log_path)
         yield Link("bract", environment)
     finally:
-        _end(process)
+        end(process)
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log_path: Path) -> None:
@@ -222,8 +222,8 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log_path: Path) -> 
     raise BractError(f"Flower's SuperLink did not start: {lines[-1] if lines else 'it said nothing'}")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the SuperLink and what it started: first politely."""
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that leads a group, and what it started: first politely."""
     for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
         try:
             os.killpg(process.pid, sign)
@@ -235,8 +235,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             continue
 
 
-def _die_with_parent() -> None:
-    """Linux ends the SuperLink when this process dies, however it dies."""
+def die_with_parent() -> None:
+    """For a new process: Linux ends it when the one that started it dies, however that dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

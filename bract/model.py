@@ -74,7 +74,7 @@ def shape(settings: Settings, labels: int) -> Shape:
             f"lora.head-init = 'labels' needs a pooled head, and model.name = {settings.model.name!r} is "
             "no sentence encoder: set model.pooling to mean or cls, or lora.head-init to random"
         )
-    return Shape(
+    return Shape(  # settings' choices were checked when they were read; to mypy they are text
         place, pooling, labels, settings.lora.rank, settings.lora.alpha,  # type: ignore[arg-type]
         settings.lora.targets, head_init, settings.seed, settings.data.max_length,  # type: ignore[arg-type]
         settings.lora.variant,  # type: ignore[arg-type]

@@ -8,11 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
-from bract.launch import QUIET, tool
+from bract.launch import QUIET, die_with_parent, end, tool
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
 
@@ -22,28 +20,28 @@ def run(arguments: Sequence[str]) -> int:
     place = Path(tempfile.mkdtemp(prefix="bract-"))  # for its owner alone
     environment = {**os.environ, **QUIET, "BRACT_WORKER": str(place / "worker")}
     words = [sys.executable, "-P", "-m", "client_app.resident", environment["BRACT_WORKER"]]
-    trainer = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL)
-    node = subprocess.Popen([str(tool("flower-supernode")), *arguments], env=environment, stdin=subprocess.DEVNULL)
 
-    def told(number: int, _: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            node.send_signal(number)
+    def start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
+        )
+
+    def told(*_: object) -> None:
+        raise SystemExit(0)  # it does as it is told
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
+    running: list[subprocess.Popen[bytes]] = []
     try:
-        while node.poll() is None:
-            if trainer.poll() is not None:
+        running = [start([str(tool("flower-supernode")), *arguments])]
+        running.append(start(words))
+        while (code := running[0].poll()) is None:
+            if running[1].poll() is not None:
                 time.sleep(PAUSE)
-                trainer = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL)
+                running[1] = start(words)
             time.sleep(0.1)
-        return node.returncode
+        return code
     finally:
-        for process in (node, trainer):
-            with suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        for process in running:
+            end(process)
         shutil.rmtree(place, ignore_errors=True)

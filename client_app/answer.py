@@ -5,12 +5,14 @@ import json
 from flwr.app import ConfigRecord, Context, RecordDict
 
 from bract.messages import REPORT
+from client_app import worker
 from client_app.client import Client
 
 
 def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
     """The content of the reply to a message of one of the four kinds."""
     client = Client.of(context)
+    worker.refresh(client.settings.data)
     if kind == "join":  # who this is and what adapter it would train; no weight is read for it
         return RecordDict({REPORT: ConfigRecord({"card": json.dumps(client.card())})})
     if kind == "head":  # the head's first values, where the base model is needed to make them

@@ -1,4 +1,4 @@
-"""Whether a text's states depend on what it is computed with: then no clip bounds what one example changes."""
+"""Whether a model computes each text by itself: else no clip bounds what one example changes."""
 
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +11,16 @@ from bract.model import Classifier, batch_of
 
 NEAR = 1e-4  # of the states' size: rounding stays far below it
 
-_known: WeakKeyDictionary[Classifier, bool] = WeakKeyDictionary()
+APART = (
+    "the model's states of a text change with the texts it is computed with, so no clip bounds what one example "
+    "changes: it cannot be trained with privacy.unit = 'example'"
+)
+SHARED = (
+    "the model uses an adapted map for more than each example's own states, so it cannot be trained privately with "
+    "these lora.targets"
+)
+
+_known: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
 
 
 def probe(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tensor]:
@@ -27,26 +36,36 @@ def probe(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tens
 
 
 def require_apart(model: Classifier, *, pad: int) -> None:
-    """Raise if the model computes a text otherwise beside a longer one: convolutions and averages that see padding do.
+    """Raise if the model does not compute each text by itself.
 
-    Found by texts that nobody wrote, once for a model, and before anything is trained.
+    Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's maps
+    also see relative positions, which belong to no text. Found by texts that nobody wrote, once for a model, before
+    anything is trained or spent. The engines look again at every pass.
     """
     if model not in _known:
-        _known[model] = _apart(model, pad)
-    if not _known[model]:
-        raise BractError(
-            "the model's states of a text change with the texts it is computed with, so no clip bounds what one "
-            "example changes: it cannot be trained with privacy.unit = 'example'"
-        )
+        _known[model] = _fault(model, pad)
+    if _known[model]:
+        raise BractError(_known[model])
 
 
 @torch.no_grad()
-def _apart(model: Classifier, pad: int) -> bool:
+def _fault(model: Classifier, pad: int) -> str:
     short, long = max(2, min(6, model.shape.length // 2)), min(17, model.shape.length)
     base: Any = model.model.get_base_model().base_model
     alone = _states(base, *probe([short], pad, model))[0]
-    beside = _states(base, *probe([short, long], pad, model))[0, :short]
-    return bool((alone - beside).abs().max() <= NEAR * alone.abs().max().clamp_min(1e-6))
+    seen: list[tuple[Any, int]] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: seen.append((layer, len(inputs[0]))))
+        for layer in model.layers.values()
+    ]
+    try:
+        beside = _states(base, *probe([short, long], pad, model))[0, :short]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if len({layer for layer, _ in seen}) < len(seen) or any(rows != 2 for _, rows in seen):
+        return SHARED
+    return "" if (alone - beside).abs().max() <= NEAR * alone.abs().max().clamp_min(1e-6) else APART
 
 
 def _states(base: Any, ids: Tensor, mask: Tensor) -> Tensor:

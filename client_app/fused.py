@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bract.bylength import by_length
+from bract import bylength
 from bract.errors import BractError
 from bract.examples import Examples
 from bract.model import Classifier, batch_of
 from client_app.clip import Clip, squares
-from client_app.company import probe
+from client_app.company import SHARED, probe
 from client_app.engine import Rows
 from client_app.flat import Flat, Piece
 from client_app.kernels import Kernel
@@ -29,7 +29,7 @@ from client_app.prefix import Prefix
 
 # In tokens: what a pass over the model costs whatever is in it, and the most that are computed together (more is no
 # faster on a core; on a GPU memory is the bound).
-CALL = {"cpu": 48, "cuda": 2048}
+CALL = {"cpu": bylength.CALL, "cuda": 2048}
 MOST = {"cpu": 1024, "cuda": 65536}
 
 
@@ -109,7 +109,7 @@ class FusedEngine:
             self._bounds = self._bound()
         most, count = self._bounds
         lengths = [len(examples.tokens[i]) for i in rows]
-        groups = by_length(lengths, most=most, call=CALL[self._flat.device.type], rows=count)
+        groups = bylength.by_length(lengths, most=most, call=CALL[self._flat.device.type], rows=count)
         return [rows[group] for group in groups]
 
     def _bound(self) -> tuple[int, int]:
@@ -159,10 +159,7 @@ class FusedEngine:
     def called(self, module: nn.Module, rows: int) -> None:
         """A map that is used for something shared (DeBERTa's relative positions) mixes the examples' gradients."""
         if self._alone and (rows != self._count or module in self._called):
-            raise BractError(
-                "the model uses an adapted map for more than each example's own states, so it cannot be trained "
-                "privately with these lora.targets"
-            )
+            raise BractError(SHARED)
         self._called.add(module)
 
     def take(self, piece: Piece, left: Tensor, right: Tensor, scale: float) -> None:

@@ -44,8 +44,8 @@ def ask(kind: str, content: RecordDict, context: Context) -> RecordDict | None:
         log(WARNING, "no resident trainer at %s (%s): answering without", place, error)
         return None
     with link:
-        send(link, words, content)
         try:
+            send(link, words, content)
             said, found = receive(link)
         except (OSError, EOFError) as error:
             raise RuntimeError(f"the resident trainer ended over this message ({error})") from error

@@ -10,6 +10,7 @@ from bract.errors import BractError
 from bract.examples import Examples
 from bract.model import Classifier, batch_of
 from client_app.clip import Clip, squares
+from client_app.company import SHARED
 from client_app.engine import Rows
 from client_app.flat import Flat, Piece
 
@@ -96,10 +97,7 @@ class OpacusEngine:
     def _one_row_an_example(self, leaf: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """A map that is used for something shared (DeBERTa's relative positions) mixes the examples' gradients."""
         if inputs[0].shape[0] != self._rows or leaf in self._called:
-            raise BractError(
-                "the model uses an adapted map for more than each example's own states, so it cannot be trained "
-                "privately with these lora.targets"
-            )
+            raise BractError(SHARED)
         self._called.add(leaf)
 
     def _of(self, piece: Piece, count: int) -> Tensor:

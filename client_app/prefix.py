@@ -25,7 +25,7 @@ LAYERS = {
     "BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer", "TransformerBlock", "LlamaDecoderLayer",
     "MistralDecoderLayer", "Qwen2DecoderLayer", "GPT2Block",
 }  # fmt: skip
-GROUP, CALL = 1024, 48  # tokens computed together at most, and what a pass costs beside them
+GROUP = 1024  # tokens computed together
 
 
 class _EnoughError(Exception):
@@ -103,7 +103,7 @@ class Prefix:
             size = sum(lengths) * self._model.width * next(self._model.parameters()).element_size()
             if size > SHELF:
                 return None
-            groups = by_length(lengths, most=GROUP, call=CALL)
+            groups = by_length(lengths, most=GROUP)
             group_of = {int(row): i for i, rows in enumerate(groups) for row in rows}
             self._shelves[name] = Shelf(examples, size, groups, group_of)
         self._shelves.move_to_end(name)

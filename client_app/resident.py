@@ -8,8 +8,6 @@ import signal
 import socket
 import struct
 import sys
-import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,9 @@ FULL = 75  # the exit code that says so
 
 
 def main() -> int:
-    """Serve at the path that is the only argument, until the parent ends."""
-    place, parent = Path(sys.argv[1]), os.getppid()
+    """Serve at the path that is the only argument, until told to end: by `bract node`, or by its death."""
+    place = Path(sys.argv[1])
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     place.unlink(missing_ok=True)
     before = os.umask(0o177)
     listener = socket.socket(socket.AF_UNIX)
@@ -106,13 +103,6 @@ def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
-
-
-def _end_with(parent: int) -> None:
-    """However the parent ends."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from bract.steps import steps_of
 from client_app.company import require_apart
-from client_app.engines import pick
 from client_app.flat import Flat, Where
+from client_app.pick import pick
 from client_app.plain import PlainGradients
 from client_app.private import PrivateGradients
 

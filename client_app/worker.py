@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.data import LabelSet, Table, label_set, load
+from bract.data import LabelSet, Table, label_set, load, stamp
 from bract.examples import Examples, examples, pad_id, tokenise
 from bract.layout import Layout, Parts
 from bract.model import Classifier, Shape, build, pick_device
@@ -46,6 +46,18 @@ def shard(settings: DataSettings, seed: int, clients: int, client: int, place: s
         return examples(texts, classes, labels.names, place, settings.max_length)
 
     return Shard(tokenised(rows.train), tokenised(rows.holdout))
+
+
+_stamps: dict[DataSettings, tuple[tuple[int, int], ...]] = {}
+
+
+def refresh(settings: DataSettings) -> None:
+    """Forget the data if its files have changed since they were read: a resident trainer outlives runs."""
+    now = stamp(settings)
+    if _stamps.get(settings, now) != now:
+        for cached in (dataset, partition, shard):
+            cached.cache_clear()
+    _stamps[settings] = now
 
 
 @lru_cache(maxsize=1)

@@ -13,13 +13,14 @@ from bract.examples import Examples, logits
 from bract.model import batch_of
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
-from client_app import engines, fused, kernels, memory, prefix
+from client_app import fused, kernels, memory, prefix
+from client_app import pick as pick_module
 from client_app.company import require_apart
-from client_app.engines import pick
 from client_app.flat import Flat
 from client_app.fused import FusedEngine
 from client_app.lastlayer import last_layer
 from client_app.oracle import OpacusEngine
+from client_app.pick import pick
 from client_app.prefix import frozen_layers
 from client_app.refusal import refusal
 from client_app.train import Private, train
@@ -125,7 +126,7 @@ def test_vera_and_other_adapters_are_left_to_autograd(folders, shard, caplog):
     net = net_of(folders["bert"], variant="vera", rank=8)
     flat = Flat(net, ("B",))
     assert "not by one plain LoRA" in refusal(net, flat)
-    engines._tell.cache_clear()
+    pick_module._tell.cache_clear()
     with caplog.at_level(logging.INFO):
         assert isinstance(pick(TrainSettings(), net, flat, pad=0), OpacusEngine)
     assert "training by Opacus and autograd: encoder.layer.0.attention.self.query is adapted by" in caplog.text
@@ -195,7 +196,7 @@ def test_other_kernels_give_the_same(folders, shard, monkeypatch, parts):
     net = net_of(folders["bert"], "native")
     wanted = summed(net, shard, range(8), parts, MECHANISM)
     chosen = kernels.Kernel("oneDNN", kernels._onednn, "asked for by a test")
-    monkeypatch.setattr(engines, "fastest", lambda *_: chosen)
+    monkeypatch.setattr(pick_module, "fastest", lambda *_: chosen)
     found = summed(net, shard, range(8), parts, MECHANISM)
     assert float((found - wanted).norm() / wanted.norm()) < 1e-6
 
@@ -232,7 +233,7 @@ def test_bfloat16_is_near_and_says_by_how_much(folders, shard, monkeypatch):
     net = net_of(folders["bert"], "native")
     wanted = summed(net, shard, range(8), ("A", "B", "head"), MECHANISM)
     chosen = kernels.Kernel("bfloat16", kernels._rounding, "asked for by a test", torch.bfloat16)
-    monkeypatch.setattr(engines, "fastest", lambda *_: chosen)
+    monkeypatch.setattr(pick_module, "fastest", lambda *_: chosen)
     found = summed(net, shard, range(8), ("A", "B", "head"), MECHANISM)
     error = float((found - wanted).norm() / wanted.norm())
     assert 1e-4 < error < 0.1
@@ -302,6 +303,17 @@ def test_a_model_whose_states_depend_on_padding_is_not_trained_privately(tmp_pat
         net.set("B", before, net.layout)
 
 
+def test_maps_that_also_see_positions_are_found_before_anything_is_spent(tmp_path):
+    """DeBERTa's query and key maps are used for relative positions too, which belong to no text."""
+    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+
+    relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
+    folder = other(tmp_path, DebertaV2ForSequenceClassification(DebertaV2Config(**bert_like(**relative))))
+    with pytest.raises(BractError, match="for more than each example's own states"):
+        require_apart(net_of(folder, "native", targets="query_proj"), pad=0)
+    require_apart(net_of(folder, "native", targets="value_proj"), pad=0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_models_states_do_not(folders, kind):
     require_apart(net_of(folders[kind], "mean" if kind == "bert" else "native"), pad=0)
@@ -362,7 +374,7 @@ def test_a_shelf_is_of_one_kernel_and_of_no_large_client(folders, shard, monkeyp
     ((name, _),) = prefix._shelves[net]
     assert name == "torch"
     rounding = kernels.Kernel("bfloat16", kernels._rounding, "", torch.bfloat16)
-    monkeypatch.setattr(engines, "fastest", lambda *_: rounding)
+    monkeypatch.setattr(pick_module, "fastest", lambda *_: rounding)
     summed(net, shard, [0], ("B",), MECHANISM)
     assert {name for name, _ in prefix._shelves[net]} == {"torch", "bfloat16"}
     prefix._shelves.clear()

@@ -8,7 +8,7 @@ from bract.data import identity
 from bract.errors import BractError
 from bract.runfolder import read_rows
 from bract.settings import DataSettings, read
-from client_app import node
+from client_app import node, worker
 from client_app.ledger import ledger_path
 from tests.harness import TEXTS, tiny_data
 
@@ -69,3 +69,27 @@ def test_only_a_run_of_nodes_data_reads_the_node_s_path(sites):
 def test_a_site_s_file_is_not_split(more):
     with pytest.raises(BractError, match="a node's file is its own and is not split"):
         read({"data.source": "node", **more})
+
+
+def test_a_file_that_has_changed_is_read_again(play, sites, tmp_path):
+    """A resident trainer outlives runs, and an operator may add to the data between them."""
+    values = {"data.source": "node", "data.labels": "", "data.holdout": 0.0, "rounds": 1}
+    play(values, node_config=sites)
+    tiny_data(tmp_path / "site0.csv", copies=9)
+    folder, _ = play({**values, "run.folder": str(tmp_path / "again")}, node_config=sites)
+    rows = read_rows(folder.path / "clients.jsonl")
+    assert [row["examples"] for row in rows if row["partition"] == 0] == [9 * 16]
+
+
+def test_what_is_kept_of_a_file_goes_when_it_changes(tmp_path):
+    path = tiny_data(tmp_path / "own.csv", copies=2)
+    settings = DataSettings(source=f"file:{path}")
+    worker.refresh(settings)
+    assert len(worker.dataset(settings, 0)[0]) == 32
+    worker.refresh(settings)
+    assert worker.dataset.cache_info().hits == 0
+    worker.dataset(settings, 0)
+    assert worker.dataset.cache_info().hits == 1  # it is kept while the file is the same
+    tiny_data(path, copies=3)
+    worker.refresh(settings)
+    assert len(worker.dataset(settings, 0)[0]) == 48

@@ -17,8 +17,8 @@ from bract.noise import SecureNoise
 from bract.settings import TrainSettings
 from client_app import fused, oracle
 from client_app.clip import LANE, SAFE, Clip, squares
-from client_app.engines import pick
 from client_app.flat import Flat
+from client_app.pick import pick
 from client_app.private import PrivateGradients
 from client_app.train import Private, _outside, train
 from tests.harness import TEXTS, tiny_model

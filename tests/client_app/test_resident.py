@@ -10,8 +10,10 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from bract import supernode
 from bract.errors import BractError
 from client_app import handover
 from server_app.checkpoint import Checkpoint
@@ -118,20 +120,41 @@ def test_somebody_else_s_socket_is_not_used(place, monkeypatch):
         handover.connected(place)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_with_its_parent(place, how):
-    code = f"import subprocess; p = subprocess.Popen({[*WORDS, str(place)]}); print(p.pid, flush=True); p.wait()"
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
-    wait(place.exists)
-    parent.send_signal(how)
-    parent.wait(10)
-    wait(lambda: not alive(child), 15)
-
-
-def alive(process):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_everything_ends_with_bract_node_however_it_ends(tmp_path, how):
+    """A SuperNode that has started a process of its own, as Flower's does; Linux alone ends what a kill leaves."""
+    fake = tmp_path / "flower-supernode"
+    fake.write_text("#!/bin/sh\nsleep 1000 & echo $! > child\nwait\n")
+    fake.chmod(0o700)
+    code = f"from bract import supernode; supernode.tool = lambda _: {str(fake)!r}; raise SystemExit(supernode.run([]))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+        wait(lambda: len(psutil.Process(command.pid).children()) == 2 and (tmp_path / "child").exists())
+        under = everything = psutil.Process(command.pid).children(recursive=True)
+        time.sleep(1)
+        command.send_signal(how)
+        assert command.wait(40) == (-how if how == signal.SIGKILL else 0)
+        direct = (
+            under if how != signal.SIGKILL else [p for p in under if "sleep" not in p.name()]
+        )  # Flower watches those
+        assert not psutil.wait_procs(direct, 15)[1]
+    finally:
+        command.kill()
+        for left in everything:
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+
+
+def test_bract_node_ends_with_the_supernode_and_has_its_exit_code(tmp_path, monkeypatch):
+    fake = tmp_path / "flower-supernode"
+    fake.write_text("#!/bin/sh\nexit 7\n")
+    fake.chmod(0o700)
+    monkeypatch.setattr(supernode, "tool", lambda _: fake)
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert supernode.run([]) == 7
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    assert not psutil.Process().children()
