@@ -1,4 +1,4 @@
-"""The command line: `bract run`, `plan`, `node`, `ledger`, `report` and `compare`."""
+"""The command line: `bract run`, `plan`, `node`, `keys`, `ledger`, `report` and `compare`."""
 
 import argparse
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bract
-from bract import launch, report, supernode
+from bract import keys, launch, report, supernode
 from bract.errors import BractError
 from bract.settings import Settings, flatten, read
 
@@ -63,6 +63,20 @@ def _parser() -> argparse.ArgumentParser:
     node.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="as flower-supernode takes them")
     node.set_defaults(command=_node)
 
+    made = commands.add_parser("keys", help="make the certificates and keys of a federation").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    server = made.add_parser("server", help="the SuperLink's certificate, and an authority that signs it")
+    server.add_argument("folder", type=Path, help="gets ca.crt, ca.key, server.crt and server.key")
+    server.add_argument(
+        "--host", action="append", required=True, help="a name or address that nodes reach it by; may be given again"
+    )
+    server.add_argument("--days", type=_positive, default=365, help="how long it is valid (default: 365)")
+    server.set_defaults(command=_keys_server)
+    site = made.add_parser("node", help="a SuperNode's key: made where it is used")
+    site.add_argument("path", type=Path, help="the private key; the public one gets .pub behind its name")
+    site.set_defaults(command=_keys_node)
+
     ledger = commands.add_parser("ledger", help="what has been spent of the privacy of this machine's data")
     ledger.add_argument("--delta", type=float, default=1e-5, help="the delta at which epsilon is given (default: 1e-5)")
     ledger.set_defaults(command=_ledger)
@@ -95,6 +109,18 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _node(options: argparse.Namespace) -> int:
     return supernode.run(options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments)
+
+
+def _keys_server(options: argparse.Namespace) -> int:
+    keys.server(options.folder, options.host, options.days)
+    print(f"{options.folder}/ca.crt goes to every node; {options.folder}/ca.key belongs on none of their machines")
+    return 0
+
+
+def _keys_node(options: argparse.Namespace) -> int:
+    keys.node(options.path)
+    print(f"register {options.path}.pub at the SuperLink before the node starts; {options.path} stays here")
+    return 0
 
 
 def _ledger(options: argparse.Namespace) -> int:
