@@ -1,8 +1,6 @@
 """The ClientApp: it obeys plans and knows no method by name.
 
-Flower's deployment starts a process for every message. Under `bract node` it hands the message to the node's resident
-trainer, which has the model already; elsewhere, as in a simulation, it answers by itself. Torch is imported
-where the answer is made, so that a process that only loads the app stays small.
+Torch is imported where the answer is made, so that a process that only loads the app stays small.
 """
 
 import time
@@ -12,18 +10,14 @@ from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from bract.messages import METRICS
-from client_app import handover
 
 app = ClientApp()
 
 
 def _reply(kind: str, message: Message, context: Context) -> Message:
-    content = handover.ask(kind, message.content, context)
-    if content is None:
-        from client_app.answer import answer
+    from client_app.answer import answer
 
-        content = answer(kind, message.content, context)
-    return Message(content, reply_to=message)
+    return Message(answer(kind, message.content, context), reply_to=message)
 
 
 @app.query("join")

@@ -25,9 +25,12 @@ def rank(config: Mapping[str, Any]) -> float | None:
 def data(config: Mapping[str, Any], wanted: DataSettings) -> DataSettings:
     """The data settings with the node's own files: `data-path`, and `labels-path` where the run names no labels.
 
-    Only under `data.source = node` does a node's configuration decide; nowhere does a server's message name the file.
+    A node with a `data-path` trains on that and on nothing else, whatever a server asks for; nowhere does a server's
+    message name the file.
     """
     if wanted.source != "node":
+        if "data-path" in config:
+            raise BractError("data.source: this node trains on its own data alone; it should be 'node'")
         return wanted
     path, labels = config.get("data-path"), config.get("labels-path", "")
     if not isinstance(path, str) or not path.startswith("/"):

@@ -1,100 +1,150 @@
-"""The resident trainer of a node: it keeps model and data while Flower's short processes come and go.
+"""The resident trainer of a node: it takes Flower's tasks one after the other and keeps model and data between them.
 
-Started by `bract node` beside the SuperNode, and ends with it. Messages are answered one after the other.
+`bract node` starts it beside a SuperNode, in the place of Flower's own executor, which would start a process for every
+message, and would run whatever code the server's app holds. This one runs the code that is installed beside it and no
+other: of a run it takes the settings and the messages.
 """
 
 import os
 import signal
-import socket
-import struct
 import sys
-import traceback
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from flwr.app import Context, RecordDict
+import httpx
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.logger import log
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
 from bract.errors import BractError
-from client_app import handover
+from bract.files import replacing
 
 INFO, ERROR = 20, 40
+PAUSE = 0.1  # seconds between two looks for a task
 SHARE = 0.5  # of the machine's memory: with more it ends after its answer, and is started afresh
-FULL = 75  # the exit code that says so
+FULL, STOPPED = 75, 76  # the exit codes that say so
+ASKING = frozenset({"/flwr.proto.Runtime/AcquireTask"})  # what the secret is for; all else has the task's own token
 
 
 def main() -> int:
-    """Serve at the path that is the only argument, until told to end: by `bract node`, or by its death."""
-    place = Path(sys.argv[1])
+    """Serve the SuperNode at an address, with a secret in a file, until told to end: by `bract node`, or its death."""
+    address, secret = sys.argv[1], Path(sys.argv[2])
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    place.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(place))
-    os.umask(before)
-    listener.listen(64)  # from here on messages wait, while torch is imported
-    import client_app.answer  # noqa: F401
+    # Flower's heartbeat interrupts the process when its task is no more. What was being trained is thrown away as if
+    # the power had failed, which the ledger and the state are made for.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+    under_way = UnderWay(secret.with_name("task"))
+    under_way.report(address)
+    import client_app.answer  # noqa: F401 - torch and all that is slow, before the first message comes
 
-    log(INFO, "resident trainer ready")
-    while True:
-        link, _ = listener.accept()
-        with link:
-            if _own(link):
-                serve(link)
-        if resident() > SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
-            log(INFO, "resident trainer: above %.0f %% of the machine's memory, starting afresh", 100 * SHARE)
-            return FULL
+    with closing(
+        address, SuperExecAuthHttpInterceptor(master_secret=secret.read_bytes(), protected_methods=ASKING)
+    ) as link:
+        log(INFO, "resident trainer ready")
+        wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+        while True:
+            token = link.AcquireTask(wanted).token
+            if not token:
+                time.sleep(PAUSE)
+                continue
+            try:
+                work(address, token, under_way)
+            except httpx.HTTPError as error:
+                log(ERROR, "resident trainer: the SuperNode did not take the answer (%s)", error)
+            if resident() > SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+                log(INFO, "resident trainer: above %.0f %% of the machine's memory, starting afresh", 100 * SHARE)
+                return FULL
 
 
-def serve(link: socket.socket) -> None:
-    """Answer one message. A fault is the answer; that the asker has gone, or makes no sense, is none."""
+class UnderWay:
+    """The task that is being answered, on disk, so that the next trainer can say that this one died over it.
+
+    Without it the SuperNode would wait a minute for a heartbeat.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep(self, token: str, message: Message) -> None:
+        """Before the answer is begun."""
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(
+                token.encode() + b"\n" + message_to_proto(remove_content_from_message(message)).SerializeToString()
+            )
+            temporary.chmod(0o600)
+
+    def forget(self) -> None:
+        """After it was given."""
+        self.path.unlink(missing_ok=True)
+
+    def report(self, address: str) -> None:
+        """If one is left, its error is the answer."""
+        if not self.path.exists():
+            return
+        token, _, proto = self.path.read_bytes().partition(b"\n")
+        message = message_from_proto(MessageProto.FromString(proto))
+        why = "the node's trainer was ended over this message (out of memory?); the node has started another"
+        log(ERROR, "resident trainer: %s", why)
+        with suppress(httpx.HTTPError), closing(address, RuntimeTokenHttpInterceptor(token.decode())) as link:
+            context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
+            push_message(link, Message(Error(ErrorCode.CLIENT_APP_CRASHED, why), reply_to=message), context)
+            push_task_output(link, None, SubStatus.FAILED, why)
+        self.forget()
+
+
+def work(address: str, token: str, under_way: UnderWay) -> None:
+    """Answer one task's message. A fault is an answer too."""
+    from client_app.app import app
+
+    with closing(address, RuntimeTokenHttpInterceptor(token)) as link:
+        heart = HeartbeatSender(make_task_heartbeat_fn_http(link))
+        heart.start()
+        status, why = SubStatus.COMPLETED, ""
+        try:
+            message, context, _, _ = pull_task_input(link)
+            under_way.keep(token, message)
+            try:
+                reply = app(message, context)
+            except Exception as error:
+                status, why = SubStatus.FAILED, f"{type(error)}:<'{error}'>"  # in Flower's own words
+                log(ERROR, "the client raised an exception", exc_info=None if isinstance(error, BractError) else error)
+                reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message)
+            push_message(link, reply, context)
+        finally:
+            heart.stop()  # first: a heartbeat of a finished task would interrupt
+            under_way.forget()
+        push_task_output(link, context, status, why)
+
+
+@contextmanager
+def closing(address: str, guard: ProtobufClientInterceptor) -> Iterator[RuntimeHttpClient]:
+    """A link to the SuperNode on this machine."""
+    link = RuntimeHttpClient.from_server_address(
+        server_address=address, insecure=True, root_certificates=None,
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), guard],
+        retry_invoker=make_simple_http_retry_invoker(),
+    )  # fmt: skip
     try:
-        words, content = handover.receive(link)
-        context = Context(
-            words["run_id"], words["node_id"], words["node_config"], RecordDict(), words["run_config"]
-        )  # what Flower keeps of a context is not used: it is lost with the SuperNode
-        kind, other = words["kind"], words["code"] != handover.code()
-    except Exception as error:
-        log(ERROR, "resident trainer: what came is no message (%s)", type(error).__name__)
-        return
-    said: dict[str, Any] = {"other_code": True} if other else {}
-    reply = RecordDict()
-    try:
-        reply = reply if other else _answered(kind, content, context)
-    except _FaultError as fault:
-        said = {"error": str(fault), "known": fault.known}
-    try:
-        handover.send(link, said, reply)
-    except OSError as error:
-        log(ERROR, "resident trainer: the asker has gone (%s)", error)
-
-
-class _FaultError(Exception):
-    """What went wrong while answering."""
-
-    def __init__(self, words: str, *, known: bool) -> None:
-        super().__init__(words)
-        self.known = known
-
-
-def _answered(kind: str, content: RecordDict, context: Context) -> RecordDict:
-    from client_app.answer import answer
-
-    try:
-        return answer(kind, content, context)
-    except BractError as error:
-        raise _FaultError(str(error), known=True) from error
-    except Exception as error:
-        log(ERROR, "%s", traceback.format_exc())
-        raise _FaultError(f"{type(error).__name__}: {error}", known=False) from error
-
-
-def _own(link: socket.socket) -> bool:
-    """Whether the asker is this user; the folder's permissions say so too."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    _, user, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return bool(user == os.getuid())
+        yield link
+    finally:
+        link.close()
 
 
 def resident() -> int:

@@ -42,6 +42,11 @@ def test_the_ledger_is_of_the_site_s_own_file(play, sites):
         assert ledger_path(source, partition).is_file()
 
 
+def test_a_site_that_names_its_data_trains_on_nothing_else(play, sites):
+    with pytest.raises(BractError, match="this node trains on its own data alone; it should be 'node'"):
+        play(node_config=sites)  # the server names another file
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
