@@ -66,7 +66,9 @@ def test_what_is_wrong_at_a_site_is_told_without_its_paths(play, sites, changed,
 
 def test_only_a_run_of_nodes_data_reads_the_node_s_path(sites):
     other = DataSettings(source="file:/shared.csv")
-    assert node.data(sites[0], other) == other
+    assert node.data({}, other) == other
+    with pytest.raises(BractError, match="trains on its own data alone"):
+        node.data(sites[0], other)
     assert node.data(sites[0], DataSettings(source="node", labels="/run.json")).labels == "/run.json"
 
 
