@@ -120,6 +120,7 @@ def work(address: str, token: str, under_way: UnderWay) -> None:
         try:
             message, context, _, _ = pull_task_input(link)
             under_way.keep(token, message)
+            log(INFO, "resident trainer: answering a %s message", message.metadata.message_type)
             try:
                 reply = app(message, context)
             except Exception as error:

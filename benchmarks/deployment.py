@@ -1,0 +1,126 @@
+"""A round across machines, by part: a SuperLink and two nodes on loopback, the demo with MiniLM, five steps a turn.
+
+Prints, for `bract node` and for Flower's own `flower-supernode`, each round's seconds: of the round, of training (the
+slowest node's), of measuring, and of all else. And for each train message the seconds from its arrival at the node
+to the start of training: until the trainer has taken it, and what it does with it before and after training.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bract.launch import QUIET, die_with_parent, end, tool
+from bract.runfolder import read_rows
+from bract.supernode import parsed
+
+NODES = 2
+TOLD = re.compile(r"(Receiving|answering|Sending)(?:: | a )(train|evaluate) message")
+Line = tuple[float, str, str]  # when, which of these words, the message's kind
+
+
+def main() -> None:
+    """Run both and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--private", action="store_true", help="under privacy, which a plain comparison does not need")
+    options = parser.parse_args()
+    for kind in ("bract node", "flower-supernode"):
+        with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+            show(kind, *deployed(kind, Path(scratch), stack, options.rounds, private=options.private))
+
+
+def deployed(kind: str, place: Path, stack: ExitStack, rounds: int, *, private: bool) -> tuple[Path, list[list[Line]]]:
+    """A whole run; its folder, and for each node when it said what."""
+    _, host, port = parsed([])
+    (place / "flwr").mkdir()
+    (place / "flwr" / "config.toml").write_text(
+        f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "{host}:{port}"\ninsecure = true\n'
+    )
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **QUIET, "FLWR_HOME": str(place / "flwr"), "BRACT_HOME": str(place / "home"),
+                   "PATH": paths, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+
+    def start(name: str, *words: object) -> "subprocess.Popen[str]":
+        (place / name).mkdir()
+        process = subprocess.Popen(
+            [str(word) for word in words], cwd=place / name, env=environment, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+        stack.callback(end, process)
+        return process
+
+    link = start("link", tool("flower-superlink"), "--insecure", "--host", host, "--port", port)
+    threading.Thread(target=lambda: list(link.stdout or ()), daemon=True).start()
+    time.sleep(5)
+    said: list[list[Line]] = []
+    for i in range(NODES):
+        command = [sys.executable, "-m", "bract.cli", "node"] if kind == "bract node" else [tool(kind)]
+        own = parsed([])[2]
+        node = start(
+            f"node{i}", *command, "--insecure", "--superlink", f"{host}:{port}", "--port", own,
+            "--node-config", f"partition-id={i} num-partitions={NODES}",
+        )  # fmt: skip
+        said.append([])
+        threading.Thread(target=listen, args=(node, said[-1]), daemon=True).start()
+    config = f"rounds={rounds} run.folder={place / 'run'}" + ("" if private else " privacy.unit=none")
+    done = subprocess.run(
+        [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--superlink", "here", "-c", config], cwd=place,
+        env=environment, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return place / "run", said
+
+
+def listen(process: "subprocess.Popen[str]", said: list[Line]) -> None:
+    """Note when a line that counts was said."""
+    for line in process.stdout or ():
+        found = TOLD.search(line)
+        if found:
+            said.append((time.monotonic(), *found.groups()))
+
+
+def spans(said: list[Line], kind: str) -> list[dict[str, float]]:
+    """For each message of a kind: when it arrived, was taken by a resident trainer, was answered."""
+    found: list[dict[str, float]] = []
+    for when, word, of in said:
+        if of == kind and word == "Receiving":
+            found.append({})
+        if of == kind and found:
+            found[-1][word] = when
+    return found
+
+
+def show(kind: str, folder: Path, said: list[list[Line]]) -> None:
+    """The tables of one run."""
+    rows, turns = read_rows(folder / "rounds.jsonl")[1:], read_rows(folder / "clients.jsonl")
+    print(f"\n{kind}: seconds\n\nround   whole   training   measuring   all else")
+    for row in rows:
+        training = max(turn["seconds"] for turn in turns if turn["round"] == row["round"])
+        told = [spans(lines, "evaluate")[row["round"]] for lines in said]
+        measuring = max(one["Sending"] - one["Receiving"] for one in told)
+        print(f"{row['round']:>5}   {row['seconds']:>5.1f}   {training:>8.1f}   {measuring:>9.1f}   "
+              f"{row['seconds'] - training - measuring:>8.1f}")  # fmt: skip
+    print("\nnode   round   until taken   not training, while answering   until Flower sends the answer")
+    for i, lines in enumerate(said):
+        mine = [turn for turn in turns if turn["partition"] == i]
+        for turn, at in zip(mine, spans(lines, "train"), strict=True):
+            rest = turn["busy"] - turn["seconds"]
+            taken = at.get("answering")  # of Flower's own process only the sum of both waits is known
+            until = (taken or at["Sending"] - turn["busy"]) - at["Receiving"]
+            after = f"{at['Sending'] - taken - turn['busy']:.2f}" if taken else "in the first"
+            print(f"{i:>4}   {turn['round']:>5}   {until:>11.2f}   {rest:>29.2f}   {after:>29}")
+
+
+if __name__ == "__main__":
+    main()
