@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and where Bract keeps its own."""
 
+import fcntl
 import json
 import os
 import tempfile
@@ -12,6 +13,15 @@ from typing import Any
 def home() -> Path:
     """The folder for run folders and clients' state: ``$BRACT_HOME``, else ``~/.bract``."""
     return Path(os.environ.get("BRACT_HOME") or Path.home() / ".bract")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds this lock, and hold it. The file is its owner's alone, and stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -115,6 +115,12 @@ class Client:
         if self.limit is not None and self.settings.privacy.unit != "example":
             unit = self.settings.privacy.unit
             return abstained(f"its node has a privacy-limit, and this run has privacy.unit = {unit}, not example")
+        if not plan.keeps and plan.prune is None:
+            return self._turned(plan, content)
+        with ClientState(plan.federation, self.partition).alone():
+            return self._turned(plan, content)
+
+    def _turned(self, plan: Plan, content: RecordDict) -> RecordDict:
         # Before the ledger is asked: a bad payload or lost state is an error that costs nothing.
         net, slots = self._laid_in(plan, content, self._kept(plan, plan.round))
         if self.settings.privacy.unit == "example":

@@ -5,7 +5,6 @@ reply was lost is answered again with the same reply, and costs nothing more; an
 crash cut short, of which nothing left the device, is trained again under the entry it already has.
 """
 
-import fcntl
 import hashlib
 import json
 import re
@@ -17,7 +16,7 @@ from typing import Any
 
 from bract.accounting import Use, epsilon
 from bract.errors import BractError
-from bract.files import home, replacing
+from bract.files import home, locked, replacing
 
 VERSION = 1
 PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
@@ -108,8 +107,7 @@ def opened(source: str, partition: int) -> Iterator[Ledger]:
     path = ledger_path(source, partition)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_suffix(".lock")):
         yield Ledger(path)
 
 

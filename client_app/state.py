@@ -1,5 +1,6 @@
 """A client's own state: on its disk, keyed by federation and partition, one file a round."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bract.errors import BractError
-from bract.files import home, replacing
+from bract.files import home, locked, replacing
 from bract.layout import PARTS, Layout, Parts
 
 VERSION = "1"
@@ -28,7 +29,8 @@ class ClientState:
 
     Guaranteed: a file is whole or not there, readable by its owner alone; state of another
     layout is refused by name, never silently replaced. The state before the last round is kept
-    too, so that a server that goes back one round finds what belongs to it.
+    too, so that a server that goes back one round finds what belongs to it. Within `alone` no
+    other process reads it to change it: a turn that is late is over before the next begins.
     """
 
     federation: str
@@ -38,6 +40,10 @@ class ClientState:
     def folder(self) -> Path:
         """Where this client's files are."""
         return home() / "state" / self.federation / str(self.partition)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Wait until no other process has a turn with this state, and have one."""
+        return locked(self.folder.with_name(f"{self.partition}.lock"))
 
     def load(self, layout: Layout, before: int) -> Kept:
         """What was kept after the newest round before this one; nothing at first."""

@@ -1,3 +1,6 @@
+import multiprocessing
+import threading
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,28 @@ def test_it_remembers_and_goes_back_one_round():
     assert len(list(state.folder.iterdir())) == 2
     state.save(LAYOUT, 3, b(3))  # the server went back: what came after is gone
     assert state.load(LAYOUT, before=9).parts["B"].tolist() == [3, 3, 3]
+
+
+def test_a_turn_waits_for_the_one_that_is_under_way():
+    """As when a client is so late that its next round has begun, in another process."""
+    state = ClientState("abc", 0)
+    begun, done = multiprocessing.Event(), multiprocessing.Event()
+
+    def late():
+        with state.alone():
+            begun.set()
+            done.wait(30)
+            state.save(LAYOUT, 1, b(1))
+
+    process = multiprocessing.get_context("fork").Process(target=late)
+    process.start()
+    assert begun.wait(30)
+    threading.Timer(0.3, done.set).start()
+    with state.alone():
+        assert state.load(LAYOUT, before=2).parts["B"].tolist() == [1, 1, 1]
+        state.save(LAYOUT, 2, b(2))
+    process.join(30)
+    assert state.load(LAYOUT, before=3).parts["B"].tolist() == [2, 2, 2]
 
 
 def test_clients_and_federations_are_apart():
