@@ -43,7 +43,8 @@ class ClientState:
 
     def alone(self) -> AbstractContextManager[None]:
         """Wait until no other process has a turn with this state, and have one."""
-        return locked(self.folder.with_name(f"{self.partition}.lock"))
+        self._made()
+        return locked(self.folder / ".lock")
 
     def load(self, layout: Layout, before: int) -> Kept:
         """What was kept after the newest round before this one; nothing at first."""
@@ -68,8 +69,7 @@ class ClientState:
 
     def save(self, layout: Layout, round_: int, kept: Kept) -> None:
         """Keep this as it is after this round."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        self._made()
         for left in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             left.unlink()
         meta = {"version": VERSION, "layout": layout.fingerprint.hex()}
@@ -82,6 +82,10 @@ class ClientState:
             # A later file is of a future that a resumed run left; two are kept of the past.
             if number > round_ or path not in [p for _, p in self._files()[-2:]]:
                 path.unlink()
+
+    def _made(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
 
     def _files(self) -> list[tuple[int, Path]]:
         found = self.folder.glob("round-*.safetensors")
