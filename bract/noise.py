@@ -5,6 +5,7 @@ predicted can be subtracted. Keys are fresh in every process and never leave it.
 """
 
 import hashlib
+import math
 import os
 import secrets
 from functools import lru_cache
@@ -12,6 +13,9 @@ from functools import lru_cache
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
+
+BLOCK = 8192  # pairs made at a time: what is computed on the way stays in the processor's cache
+TAYLOR = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(7, -1, -1))  # of the sine, the highest first
 
 
 class SecureNoise:
@@ -35,18 +39,42 @@ class SecureNoise:
         Each is half the sum of four independent ones by Box and Muller: the low bits of a single one tell
         which floating-point numbers the sum it was added to can have come from (Holohan and Braghin, 2021).
         """
-        half = (count + 1) // 2
-        total = np.zeros((2, half))
-        for _ in range(4):
-            radius = np.sqrt(-2 * np.log1p(-self.uniform(half)))  # of (0, 1], so the log is finite
-            angle = self.uniform(half) * (2 * np.pi)
-            total[0] += radius * np.cos(angle)
-            total[1] += radius * np.sin(angle)
-        return 0.5 * total.reshape(-1)[:count]
+        total = np.zeros((2, (count + 1) // 2))
+        for start in range(0, total.shape[1], BLOCK):
+            block = total[:, start : start + BLOCK]
+            for _ in range(4):
+                block += self._pairs(block.shape[1])
+        total *= 0.5
+        return total.reshape(-1)[:count]
+
+    def _pairs(self, count: int) -> NDArray[np.float64]:
+        """Independent normal numbers, two by two, by Box and Muller: a length of either sign and half a circle's angle."""
+        raw = np.frombuffer(self._stream.update(bytes(16 * count)), dtype=np.uint64).reshape(2, count)
+        uniform = (raw >> np.uint64(11)) * 2.0**-53
+        length = np.sqrt(-2 * np.log1p(-uniform[0]))  # of (0, 1], so the log is finite
+        np.copysign(length, (raw[0] << np.uint64(63)).view(np.float64), out=length)  # a bit that `uniform` left out
+        angle = (uniform[1] - 0.5) * (np.pi / 2)
+        sine = _sine(angle)
+        square = sine * sine
+        pairs = np.empty((2, count))
+        np.multiply(length, 1 - 2 * square, out=pairs[0])  # the cosine and the sine of twice the angle
+        np.multiply(length, 2 * sine * np.sqrt(1 - square), out=pairs[1])
+        return pairs
 
     def chosen(self, count: int, rate: float) -> NDArray[np.int64]:
         """Which of so many are in a Poisson sample: each by itself, with this probability."""
         return np.flatnonzero(self.uniform(count) < rate).astype(np.int64)
+
+
+def _sine(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sine up to an eighth of a circle, to the last bit or two: many times faster than NumPy's own there."""
+    square = angle * angle
+    total = np.full_like(angle, TAYLOR[0])
+    for factor in TAYLOR[1:]:
+        total *= square
+        total += factor
+    total *= angle
+    return total
 
 
 def process_noise() -> SecureNoise:
