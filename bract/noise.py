@@ -48,7 +48,7 @@ class SecureNoise:
         return total.reshape(-1)[:count]
 
     def _pairs(self, count: int) -> NDArray[np.float64]:
-        """Independent normal numbers, two by two, by Box and Muller: a length of either sign and half a circle's angle."""
+        """Independent normal numbers by Box and Muller: a length of either sign, and an angle of half a circle."""
         raw = np.frombuffer(self._stream.update(bytes(16 * count)), dtype=np.uint64).reshape(2, count)
         uniform = (raw >> np.uint64(11)) * 2.0**-53
         length = np.sqrt(-2 * np.log1p(-uniform[0]))  # of (0, 1], so the log is finite
