@@ -1,4 +1,4 @@
-"""The command line: `bract run`, `plan`, `node`, `keys`, `ledger`, `report` and `compare`."""
+"""The command line: `bract run`, `plan`, `node`, `link`, `keys`, `ledger`, `report` and `compare`."""
 
 import argparse
 import re
@@ -21,7 +21,7 @@ RUN_CONFIG = 'settings, as "key=value key=value" or one .toml file; may be given
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a fault is one line on standard error and exit code 1."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["node"] and words[1:2] not in (["-h"], ["--help"], ["--"]):
+    if words[:1] in (["node"], ["link"]) and words[1:2] not in (["-h"], ["--help"], ["--"]):
         words.insert(1, "--")  # all that follows is Flower's
     options = _parser().parse_args(words)
     try:
@@ -62,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     node.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="as flower-supernode takes them")
     node.set_defaults(command=_node)
+
+    link = commands.add_parser("link", help="a SuperLink of which other machines reach only what nodes need")
+    link.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="as flower-superlink takes them")
+    link.set_defaults(command=_link)
 
     made = commands.add_parser("keys", help="make the certificates and keys of a federation").add_subparsers(
         required=True, metavar="WHAT"
@@ -108,7 +112,17 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _node(options: argparse.Namespace) -> int:
-    return supernode.run(options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments)
+    return supernode.run(_flowers(options.arguments))
+
+
+def _link(options: argparse.Namespace) -> int:
+    from bract import superlink  # all of Flower's server, which nothing else here needs
+
+    return superlink.run(_flowers(options.arguments))
+
+
+def _flowers(arguments: list[str]) -> list[str]:
+    return arguments[1:] if arguments[:1] == ["--"] else arguments
 
 
 def _keys_server(options: argparse.Namespace) -> int:

@@ -1,0 +1,110 @@
+"""The command line of the board; see the package's own words."""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from benchmarks.board import page
+from benchmarks.board.cells import Board, Cell
+from benchmarks.board.play import ROOT, play
+from bract.errors import BractError
+from bract.launch import cpus
+from bract.runfolder import read_rows
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    """Play or show."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=__doc__)
+    parser.add_argument("do", choices=("run", "page"))
+    parser.add_argument("--board", type=Path, default=HERE / "fair.toml")
+    parser.add_argument("--rows", type=Path, help="where results are kept (default: docs/BOARD.jsonl)")
+    parser.add_argument("--data", default="", help="a folder with train.csv, test.csv, labels.json (default: the demo)")
+    parser.add_argument("--flower", action="store_true", help="through Flower's simulation, one cell at a time")
+    parser.add_argument("--workers", type=int, default=0, help="cells at a time (default: one a core)")
+    parser.add_argument("--minutes", type=float, default=0, help="begin no cell after so many (default: all of them)")
+    options = parser.parse_args()
+    rows = options.rows or ROOT / "docs" / f"{options.board.stem}.jsonl"
+    try:
+        board = Board.load(options.board)
+        if options.do == "page":
+            page.write(board, read_rows(rows), ROOT / "docs" / "results.md")
+            return 0
+        data = str(Path(options.data).resolve()) if options.data else ""
+        workers = 1 if options.flower else options.workers or cpus()
+        fill(board, rows, data, workers, flower=options.flower, minutes=options.minutes or float("inf"))
+    except BractError as error:
+        print(f"board: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = False, minutes: float = 1e9) -> None:
+    """Play what is missing, tuning first; a row is on disk as soon as its cell has ended."""
+    rows, mark, end = read_rows(path), digest(data), time.monotonic() + 60 * minutes
+    strange = {row["data"] for row in rows} - {mark}
+    if strange:
+        raise BractError(f"{path} has rows of other data ({', '.join(sorted(strange))}; this is {mark})")
+    found = {row["key"]: row for row in rows}
+    under_way: dict[Future[dict[str, Any]], Cell] = {}
+    with ProcessPoolExecutor(workers, max_tasks_per_child=1) as pool:
+        while True:
+            begun = {cell.key for cell in under_way.values()}
+            for cell in missing(board, found):
+                if len(under_way) == workers or time.monotonic() > end:
+                    break
+                if cell.key not in begun:
+                    under_way[pool.submit(play, cell, data, flower)] = cell
+                    begun.add(cell.key)
+            if not under_way:
+                return
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for job in done:
+                cell = under_way.pop(job)
+                told = {"key": cell.key, "data": mark, "seed": cell.seed, "tested": cell.tested}
+                row = {**told, **job.result(), "settings": dict(cell.settings)}
+                found[cell.key] = row
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                say(row, board, found)
+
+
+def missing(board: Board, found: dict[str, dict[str, Any]]) -> list[Cell]:
+    """What can be played now and is not yet known, in order and each once."""
+    wanted: dict[str, Cell] = {}
+    for question, row, column in board.places():
+        cells = board.tuned(question, row, column)
+        point = board.best(question, row, column, found)
+        if point is not None:
+            cells = board.decisive(question, row, column, point)
+        wanted |= {cell.key: cell for cell in cells if cell.key not in found}
+    return list(wanted.values())
+
+
+def say(row: dict[str, Any], board: Board, found: dict[str, Any]) -> None:
+    """A line a cell."""
+    settings = {k: v for k, v in row["settings"].items() if board.settings.get(k) != v}
+    words = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
+    score = f"test {row['test_accuracy']:.4f}" if "test_accuracy" in row else f"validation {row['accuracy']:.4f}"
+    print(f"{len(found)} cells; seed {row['seed']}, {words}: {score}, {row['minutes']:.1f} min", flush=True)
+
+
+def digest(data: str) -> str:
+    """Which data it is, without saying where."""
+    if not data:
+        return "demo"
+    whole = b"".join((Path(data) / name).read_bytes() for name in ("train.csv", "test.csv", "labels.json"))
+    return f"{Path(data).name}-{hashlib.sha256(whole).hexdigest()[:12]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""What a board asks: its file, and the runs that answer it."""
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bract.errors import BractError
+from bract.settings import flatten, read
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: all that it needs, and so all that its row is known by."""
+
+    settings: Values
+    seed: int
+    nodes: int
+    tested: bool  # on the test file; never while tuning
+
+    @property
+    def key(self) -> str:
+        """The same for the same run, whichever question asked for it."""
+        told = [dict(sorted(self.settings.items())), self.seed, self.nodes, self.tested]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Rows of settings against columns of settings."""
+
+    name: str
+    asks: str
+    answer: str
+    rows: Mapping[str, Values]
+    columns: Mapping[str, Values]
+    rates: Mapping[str, str]  # a column that takes the rates of another, for every row alike
+    places: Mapping[tuple[str, str], Values]  # what a row says otherwise in one column
+
+
+@dataclass(frozen=True)
+class Board:
+    """The whole of it."""
+
+    nodes: int
+    settings: Values
+    tuning_seed: int
+    grid: Sequence[Values]
+    private_grid: Sequence[Values]
+    seeds: Sequence[int]
+    questions: Sequence[Question]
+
+    @staticmethod
+    def load(path: Path) -> "Board":
+        """Read a board; every combination is checked as settings before anything is played."""
+        try:
+            value = tomllib.loads(path.read_text(encoding="utf-8"))
+            tuning = value["tuning"]
+            grid = _grid(flatten(tuning["grid"]))
+            board = Board(
+                int(value["nodes"]), flatten(value["settings"]), int(tuning["seed"]), grid,
+                [a | b for a in grid for b in _grid(flatten(tuning.get("private", {})))],
+                [int(seed) for seed in value["test"]["seeds"]],
+                [_question(told) for told in value["question"]],
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BractError(f"{path} is no board: {type(error).__name__}: {error}") from error
+        if board.tuning_seed in board.seeds:
+            raise BractError(f"{path}: tuning.seed = {board.tuning_seed} is among test.seeds")
+        for question, row, column in board.places():
+            for point in board.points(question, row, column):
+                try:
+                    read({**board.of(question, row, column), **point})
+                except BractError as error:
+                    raise BractError(f"{path}: {question.name}, {row}, {column}: {error}") from error
+        return board
+
+    def places(self) -> Iterator[tuple[Question, str, str]]:
+        """Every place of every question's table."""
+        for question in self.questions:
+            for column in sorted(question.columns, key=lambda c: c in question.rates):  # those that lend rates first
+                for row in question.rows:
+                    yield question, row, column
+
+    def of(self, question: Question, row: str, column: str) -> dict[str, Any]:
+        """The settings of a place, but for what is tuned."""
+        return {
+            **self.settings,
+            **question.columns[column],
+            **question.rows[row],
+            **question.places.get((row, column), {}),
+        }
+
+    def points(self, question: Question, row: str, column: str) -> Sequence[Values]:
+        """What is tried there: as many points for every method, whatever the row itself says of rates."""
+        private = self.of(question, row, column).get("privacy.unit", "example") != "none"
+        return self.private_grid if private else self.grid
+
+    def tuned(self, question: Question, row: str, column: str) -> list[Cell]:
+        """The runs that tune a place."""
+        column = question.rates.get(column, column)
+        base = self.of(question, row, column)
+        return [
+            Cell({**base, **point}, self.tuning_seed, self.nodes, tested=False)
+            for point in self.points(question, row, column)
+        ]
+
+    def decisive(self, question: Question, row: str, column: str, point: Values) -> list[Cell]:
+        """The runs that are reported, at the point that tuning chose."""
+        base = self.of(question, row, column)
+        return [Cell({**base, **point}, seed, self.nodes, tested=True) for seed in self.seeds]
+
+    def best(self, question: Question, row: str, column: str, found: Mapping[str, Values]) -> Values | None:
+        """The point with the best accuracy on what the training clients held out; None until all are known."""
+        cells = self.tuned(question, row, column)
+        if any(cell.key not in found for cell in cells):
+            return None
+        points = self.points(question, row, question.rates.get(column, column))
+        scores = [found[cell.key]["accuracy"] for cell in cells]
+        return points[scores.index(max(scores))]
+
+
+def _question(told: Mapping[str, Any]) -> Question:
+    rows, columns = told["rows"], told["columns"]
+    found = Question(
+        told["name"],
+        " ".join(told["asks"].split()),
+        told.get("answer", "").strip(),
+        {name: flatten({k: v for k, v in row.items() if k != "in"}) for name, row in rows.items()},
+        {name: flatten({k: v for k, v in column.items() if k != "rates-of"}) for name, column in columns.items()},
+        {name: column["rates-of"] for name, column in columns.items() if "rates-of" in column},
+        {(name, column): flatten(own) for name, row in rows.items() for column, own in row.get("in", {}).items()},
+    )
+    unknown = ({column for _, column in found.places} | set(found.rates.values())) - set(columns)
+    if unknown:
+        raise ValueError(f"{told['name']} has no column {', '.join(sorted(unknown))}")
+    return found
+
+
+def _grid(axes: Values) -> list[dict[str, Any]]:
+    """Every combination."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]

@@ -1,0 +1,91 @@
+"""Playing one cell: in this process, or through Flower's own simulation. Both give the same numbers."""
+
+import contextlib
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.board.cells import Cell
+from bract.runfolder import read_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
+    """A cell's row. `data` is a folder with train.csv, test.csv and labels.json, or nothing: the demo."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["BRACT_HOME"] = home
+        values: dict[str, Any] = {**cell.settings, "seed": cell.seed, "run.folder": f"{home}/run"}
+        if data:
+            values |= {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"}
+        (_by_flower if flower else _here)(cell.nodes, values, Path(home))
+        folder = Path(home) / "run"
+        rows = read_rows(folder / "rounds.jsonl")
+        found: dict[str, Any] = {
+            name: rows[-1][name] for name in ("accuracy", "accuracy_mean", "accuracy_std", "accuracy_worst", "epsilon")
+        }
+        found |= {name: sum(row[name] for row in rows) for name in ("upload_bytes", "download_bytes", "upload_values")}
+        if cell.tested:
+            found |= tested(folder, Path(home), data)
+    return {**found, "minutes": round((time.perf_counter() - start) / 60, 2)}
+
+
+def _by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
+    file = home / "cell.toml"
+    file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(nodes), "-c", str(file)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def _here(nodes: int, values: dict[str, Any], _: Path) -> None:
+    """The ClientApp and the strategy as they are, without Flower's transport: a run takes one core."""
+    import logging
+
+    import torch
+
+    from bract.settings import Settings, read
+    from server_app.rounds import Rounds, run
+    from tests.harness import InProcessGrid
+
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    config = {**Settings().flat(), **values}
+    settings = read(config)
+    measure = Rounds._measure
+
+    def last_alone(self: Rounds, state: Any) -> Any:
+        return measure(self, state) if state.round == settings.rounds else None
+
+    Rounds._measure = last_alone  # type: ignore[method-assign]  # the rounds between are not asked for
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(InProcessGrid(nodes, config), settings)
+    finally:
+        Rounds._measure = measure  # type: ignore[method-assign]
+
+
+def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
+    """Accuracy on the test file: of the run's adapter, or of every client's own where models are personal."""
+    import bract
+    from bract.data import load_test
+    from bract.settings import DataSettings
+
+    if not data:
+        return {}
+    personal = sorted((home / "personal").glob("*/*/bract.json"))
+    found = []
+    for place in [path.parent for path in personal] or [folder / "adapter"]:
+        predictor = bract.load(str(place))
+        table = load_test(DataSettings(test=f"{data}/test.csv"), predictor.labels)
+        guessed = predictor.predict(table.texts)
+        found.append(statistics.mean(one == right for one, right in zip(guessed, table.labels, strict=True)))
+    worst = sorted(found)[: max(1, len(found) // 10)]
+    return {"test_accuracy": statistics.mean(found), "test_worst": statistics.mean(worst)}
