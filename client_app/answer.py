@@ -3,14 +3,31 @@
 import json
 
 from flwr.app import ConfigRecord, Context, RecordDict
+from flwr.common.logger import log
 
+from bract.errors import BractError
 from bract.messages import REPORT
 from client_app import worker
 from client_app.client import Client
 
+ERROR = 40
+
 
 def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
-    """The content of the reply to a message of one of the four kinds."""
+    """The content of the reply to a message of one of the four kinds.
+
+    What the system says of a file goes to this device's log with the file's name, and to the server without.
+    """
+    try:
+        return _answer(kind, content, context)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        log(ERROR, "%s", error)
+        raise BractError(f"{type(error).__name__}: [Errno {error.errno}] {error.strerror}") from None
+
+
+def _answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
     client = Client.of(context)
     worker.refresh(client.settings.data)
     if kind == "join":  # who this is and what adapter it would train; no weight is read for it

@@ -78,6 +78,18 @@ def test_a_site_s_file_is_not_split(more):
         read({"data.source": "node", **more})
 
 
+def test_what_the_system_says_of_a_file_leaves_without_its_name(play, sites, tmp_path, monkeypatch, caplog):
+    """The ledger's name has the end of the data file's."""
+    (tmp_path / "full").write_text("no folder")
+    monkeypatch.setenv("BRACT_HOME", str(tmp_path / "full"))
+    private = {"privacy.unit": "example", "train.batch": 8, "privacy.delta": 1e-3, "rounds": 1, "train.steps": 2}
+    with pytest.raises(BractError, match="Errno") as error:
+        play({"data.source": "node", "data.labels": "", **private}, node_config=sites)
+    assert "full" not in str(error.value)
+    assert "site0" not in str(error.value)
+    assert str(tmp_path / "full") in caplog.text
+
+
 def test_a_file_that_has_changed_is_read_again(play, sites, tmp_path):
     """A resident trainer outlives runs, and an operator may add to the data between them."""
     values = {"data.source": "node", "data.labels": "", "data.holdout": 0.0, "rounds": 1}
