@@ -9,6 +9,7 @@ run's own status decides the exit code.
 import ctypes
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # it runs in the environment it is started from
     "RAY_USAGE_STATS_ENABLED": "0",
+}
+# What is said of a run that said nothing itself, by its status.
+SILENT = {
+    "finished:failed": "its ServerApp ended without a word; was it killed?",
+    "unknown": "its SuperLink does not answer",
 }
 
 
@@ -66,19 +72,20 @@ def run(
     with tempfile.TemporaryDirectory(prefix="bract-") as scratch:
         place = Path(scratch)
         if superlink:
-            progress.show_result(_submit(app, Link(superlink, environment), overrides, place, []))
+            where = ["--superlink", superlink]
+            progress.show_result(_submit(app, Link(superlink, environment), overrides, place, [], where))
             return 0
         count = nodes or settings.federation.nodes or default_nodes(settings)
         if count < settings.federation.nodes:
             raise BractError(f"federation.nodes = {settings.federation.nodes}: --nodes starts only {count}")
         progress.note(f"starting Flower with {count} simulated clients; their workers load the model first")
         with _simulation(environment, place) as link:
-            extra = ["--federation-config", resources(count)]
-            folder = _submit(app, link, overrides, place, extra)
+            extra, where = ["--federation-config", resources(count)], ["--nodes", str(count)]
+            folder = _submit(app, link, overrides, place, extra, where)
             progress.show_result(folder)
             if price:
                 progress.note("\nonce more without privacy, to see what it costs")
-                progress.show_price(folder, _submit(app, link, without_privacy(overrides), place, extra))
+                progress.show_price(folder, _submit(app, link, without_privacy(overrides), place, extra, where))
     return 0
 
 
@@ -111,8 +118,13 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _submit(app: Path, link: Link, overrides: Mapping[str, Any], place: Path, extra: list[str]) -> Path | None:
-    """Submit, follow the log to its end, then ask Flower what became of the run; its folder, where that is known."""
+def _submit(
+    app: Path, link: Link, overrides: Mapping[str, Any], place: Path, extra: list[str], resume: Sequence[str]
+) -> Path | None:
+    """Submit, follow the log to its end, then ask Flower what became of the run; its folder, where that is known.
+
+    `resume` is what the command line that goes on with it says of where it is played.
+    """
     config = place / "run-config.toml"
     config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in overrides.items()))
     command = ["run", str(app), link.name, "--format", "json", *extra]
@@ -135,17 +147,32 @@ def _submit(app: Path, link: Link, overrides: Mapping[str, Any], place: Path, ex
             progress.note(f"the log broke off while the run is {status}; following it again")
     except BaseException:
         _call(link, "stop", run_id, link.name, place=place)
+        _say_how_to_go_on(app, outcome.folder, resume)
         raise
     if status != "finished:completed":
-        why = outcome.error or details or f"its status is {status}"
+        _say_how_to_go_on(app, outcome.folder, resume)
+        why = outcome.error or details or SILENT.get(status, f"its status is {status}")
         raise BractError(f"the run failed: {why} (the whole log: {log_path})")
     return outcome.folder
+
+
+def _say_how_to_go_on(app: Path, folder: Path | None, words: Sequence[str]) -> None:
+    """The command that goes on with a run after its newest complete round, where it has one."""
+    if folder is None:
+        return
+    again = f"run.resume=true run.folder={toml(str(folder))}"
+    if (folder / "checkpoint" / "state.safetensors").is_file():
+        place = [] if app == Path.cwd() else [str(app)]
+        command = ["bract", "run", *place, *words, "-c", str(folder / "settings.toml"), "-c", again]
+        progress.note(f"go on with: {shlex.join(command)}")
+    elif not folder.is_dir():  # it is on another machine, as the SuperLink is
+        progress.note(f"go on with the same command and: {shlex.join(['-c', again])}")
 
 
 def _follow(link: Link, run_id: str, place: Path, log_path: Path, outcome: progress.Outcome) -> progress.Outcome:
     command = link.flwr("log", run_id, link.name, "--stream")
     with (
-        log_path.open("a", encoding="utf-8") as log,
+        log_path.open("a", encoding="utf-8", buffering=1) as log,  # it is read while the run goes on
         subprocess.Popen(
             command, cwd=place, env=dict(link.environment), stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",

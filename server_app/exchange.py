@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
-from flwr.app import Message
+from flwr.app import Error, Message
 from flwr.serverapp import Grid
 from flwr.superlink.grid import HttpGrid
 
 from bract.errors import BractError
 
+NODE_LOST = 5  # Flower's code for a node that went away before it answered
+UNSENT = (
+    "its node has left; started again without a key it is another node, which takes part when the run is resumed "
+    "(or the message is too large for the SuperLink)"
+)
 WORKER_DIED = 0  # Flower's code for what is no exception of the app: in simulation, a dead worker
 PAUSE = (0.02, 0.5)  # seconds between two looks: the first, and at most
 AT_ONCE = 16  # replies fetched in one call: so many are in memory at a time, however many are ready
@@ -21,8 +26,16 @@ def exchange(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterat
     In simulation a worker process that died is an error at once: Flower gives it further clients,
     which would all fail without a word. Across machines a node's fault is its own.
     """
-    waiting = {message_id for message_id in grid.push_messages(messages) if message_id}
-    return _replies(grid, waiting, time.monotonic() + deadline)
+    sent = list(messages)
+    ids = list(grid.push_messages(sent)) or [""] * len(sent)
+    refused = [message for message, message_id in zip(sent, ids, strict=True) if not message_id]
+    waiting = {message_id for message_id in ids if message_id}
+    return chain(map(_unsent, refused), _replies(grid, waiting, time.monotonic() + deadline))
+
+
+def _unsent(message: Message) -> Message:
+    """The reply to a message that Flower did not take."""
+    return Message(Error(NODE_LOST, UNSENT), reply_to=message)
 
 
 def _replies(grid: Grid, waiting: set[str], end: float) -> Iterator[Message]:

@@ -16,7 +16,7 @@ from bract.errors import BractError
 from bract.layout import Layout, Part, Vector
 from bract.payload import unpack
 from bract.settings import FederationSettings
-from server_app.exchange import exchange, take
+from server_app.exchange import NODE_LOST, exchange, take
 from server_app.progress import say
 from strategies import Member
 from strategies.federation import reason
@@ -32,7 +32,6 @@ MUST_AGREE = {
     "head_init": "start of the head",
     "partitions": "num-partitions",
 }
-NODE_LOST = 5  # Flower's code for a node that went away before it answered
 MAX_CARD = 4 << 20  # bytes of a client's card; one with a thousand labels has some 50 kB
 
 
@@ -92,9 +91,15 @@ def join(grid: Grid, settings: FederationSettings) -> Joined:
                 return _agreed(cards)
             raise BractError(
                 f"federation.nodes = {settings.nodes}: {len(cards)} joined within federation.deadline = "
-                f"{settings.deadline:g} seconds; start the missing nodes or ask for fewer"
+                f"{settings.deadline:g} seconds{_whose(cards)}; start the missing nodes or ask for fewer"
             )
         time.sleep(0.2)
+
+
+def _whose(cards: Mapping[int, Mapping[str, Any]]) -> str:
+    """The partition ids of those that joined, as far as they fit into a line."""
+    found = sorted(int(card["partition"]) for card in cards.values())
+    return f" (partition-id {', '.join(map(str, found[:20]))}{', …' if len(found) > 20 else ''})" if found else ""
 
 
 def first_head(grid: Grid, member: Member, layout: Layout, deadline: float) -> Vector:

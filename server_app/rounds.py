@@ -29,6 +29,8 @@ from strategies import FederatedLora, Federation, create
 from strategies.federation import head_mode, to_arrays, to_parts
 from strategies.ranks import assign
 
+SHOWN = 3  # clients that failed, named in a round's line; clients.jsonl has them all
+
 
 def run(grid: Grid, settings: Settings) -> RunFolder:
     """The whole run. Raises BractError, with the last complete round on disk, if it cannot go on."""
@@ -106,7 +108,7 @@ class Rounds:
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
         self.folder.pending.unlink(missing_ok=True)
-        say(self._line(row))
+        say(self._line(row, merged.clients))
         return after
 
     def _merged(self, state: Checkpoint, start: float) -> Pending:
@@ -142,7 +144,8 @@ class Rounds:
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
-        statement.write(self.folder, statement.statement(self.settings, statement.lines(self.strategy), keeps))
+        lines, silent = statement.lines(self.strategy, self.settings.privacy), statement.silent(self.strategy)
+        statement.write(self.folder, statement.statement(self.settings, lines, keeps, silent))
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
@@ -173,7 +176,7 @@ class Rounds:
             "download_bytes": trained.get("download_bytes", 0),
             "evaluate_bytes": found.get("download_bytes", 0),
             "upload_values": trained.get("upload_values", 0),
-            "epsilon": spent(self.strategy),
+            "epsilon": spent(self.strategy, self.settings),
             "seconds": round(seconds, 3),
             **between_clients(found.get("correct", []), found.get("counts", [])),
         }
@@ -182,16 +185,18 @@ class Rounds:
             row |= {"test_accuracy": test.correct / test.examples, "test_loss": test.loss / test.examples}
         return row
 
-    def _line(self, row: dict[str, Any]) -> str:
+    def _line(self, row: dict[str, Any], clients: Iterable[Mapping[str, Any]] = ()) -> str:
         accuracy = "not measured" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
         name = "before training" if row["round"] == 0 else f"round {row['round']}/{self.settings.rounds}"
-        failed = f", {row['failed']} failed" if row["failed"] else ""
+        lost = [f"client {c['partition']}: {c['reason']}" for c in clients if c["status"] in ("failed", "refused")]
+        failed = f", {row['failed']} failed ({'; '.join(lost[:SHOWN])})" if lost else ""
         return f"{name}: accuracy {accuracy}, {row['seconds']:.1f} s{failed}"
 
 
-def spent(strategy: FederatedLora) -> float | None:
+def spent(strategy: FederatedLora, settings: Settings) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
-    known = [line["epsilon"] for line in statement.lines(strategy).values()]
+    known = [line["epsilon"] for line in statement.lines(strategy, settings.privacy).values()]
+    known += [settings.privacy.epsilon] * (bool(known) and bool(statement.silent(strategy)))
     return None if not known or None in known else max(known)
 
 

@@ -10,7 +10,7 @@ from bract.errors import BractError
 from bract.files import write_json, write_text
 from bract.mechanism import Mechanism
 from bract.runfolder import RunFolder
-from bract.settings import Settings
+from bract.settings import PrivacySettings, Settings
 from strategies import FederatedLora
 
 PERSONAL = (
@@ -83,13 +83,15 @@ CLIENT = Words(
 )
 
 
-def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keeps: tuple[str, ...]) -> dict[str, Any]:
+def statement(
+    settings: Settings, clients: Mapping[int, Mapping[str, Any]], keeps: tuple[str, ...], silent: Sequence[int] = ()
+) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library."""
     privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
     lines = [
         {"partition": int(partition), **line} for partition, line in sorted(clients.items(), key=lambda i: int(i[0]))
     ]
-    known = [line["epsilon"] for line in lines]
+    known = [line["epsilon"] for line in lines] + [privacy.epsilon] * bool(silent)
     seeded = bool(privacy.test_seed)
     kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
     return {
@@ -108,6 +110,7 @@ def statement(settings: Settings, clients: Mapping[int, Mapping[str, Any]], keep
         "not_released": [f"{part}: {kept}" for part in keeps],
         "not_covered": list(words.not_covered),
         "clients": lines,
+        "silent": list(silent),
     }
 
 
@@ -124,14 +127,14 @@ def spend(strategy: FederatedLora, mechanism: Mechanism) -> None:
     strategy.uses = uses
 
 
-def lines(strategy: FederatedLora) -> dict[int, dict[str, Any]]:
+def lines(strategy: FederatedLora, privacy: PrivacySettings) -> dict[int, dict[str, Any]]:
     """What each client has spent in this run, by its own ledger or, where whole clients are protected, by the server.
 
     Then all have spent the same: whether one was sampled is part of what is protected.
     """
     mechanism = strategy.federation.mechanism
     if mechanism is None:
-        return strategy.privacy
+        return {p: counted(line, strategy.unheard.get(p, 0), privacy) for p, line in strategy.privacy.items()}
     if not strategy.uses:
         return {}
     seeded = bool(strategy.federation.test_seed)
@@ -145,6 +148,28 @@ def lines(strategy: FederatedLora) -> dict[int, dict[str, Any]]:
     return {member.partition: line for member in strategy.federation.members}
 
 
+def counted(line: Mapping[str, Any], rounds: int, privacy: PrivacySettings) -> dict[str, Any]:
+    """A client's line with the rounds since, in which it was asked to train and did not answer: it may have.
+
+    Its update may be at the SuperLink, too late for the round. Its next reply says what it has spent in truth.
+    """
+    if not rounds:
+        return {**line, "unheard": 0}
+    uses = [*line["uses"], *[[line["sigma"], line["sample_rate"], line["steps"]]] * rounds]
+    spent = None
+    if line["epsilon"] is not None:
+        accountant: Any = privacy.accountant
+        spent = epsilon([Use(sigma, rate, int(n)) for sigma, rate, n in uses], privacy.delta, accountant)
+    return {**line, "epsilon": spent, "rounds": line["rounds"] + rounds, "uses": uses, "unheard": rounds}
+
+
+def silent(strategy: FederatedLora) -> list[int]:
+    """Clients that were asked to train and have never said what they spend: none beyond the target."""
+    if strategy.federation.mechanism is not None:
+        return []
+    return sorted(p for p, rounds in strategy.unheard.items() if rounds and p not in strategy.privacy)
+
+
 def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
     """Write both files."""
     write_json(folder.path / "privacy.json", found)
@@ -156,7 +181,7 @@ def prose(found: Mapping[str, Any]) -> str:
     epsilon = found["epsilon_max"]
     if "seed" in found["noise_source"]:
         lead = "**This run protects nothing**: its noise came from a seed."
-    elif not found["clients"]:
+    elif not found["clients"] and not found["silent"]:
         lead = "No client has trained yet, so nothing was spent."
     elif epsilon is None:
         lead = "**What was spent is not known**: a client did not say."
@@ -182,6 +207,7 @@ def prose(found: Mapping[str, Any]) -> str:
             *_list("Released", found["released"]),
             *_list("Not released", found["not_released"]),
             *_list("Not covered", found["not_covered"]),
+            *_unheard(found),
             "Each client: ε spent in this run, noise multiplier, sampling rate, steps in a round, rounds joined,",
             "and the limit that its operator set.\n",
             "| client | ε | σ | q | steps | rounds | limit |",
@@ -190,6 +216,18 @@ def prose(found: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _unheard(found: Mapping[str, Any]) -> list[str]:
+    """What is said of clients that did not answer."""
+    late = [f"client {c['partition']}: {c['unheard']:g}" for c in found["clients"] if c.get("unheard")]
+    words = []
+    if late:
+        words.append(f"Rounds in which a client was asked and did not answer, counted as spent: {', '.join(late)}.\n")
+    if found["silent"]:
+        names = ", ".join(str(partition) for partition in found["silent"])
+        words.append(f"Never said what a round costs: client {names}. Its own ledger stops at the target.\n")
+    return words
 
 
 def _list(title: str, lines: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ count of bytes. A strategy works under Bract's own rounds and under Flower's `st
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from math import ceil, fsum
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from bract.layout import FACTORS, Part, Parts
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan
 from strategies.clipped import chosen_clients, noise_of, noisy_sum
-from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts
+from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts, totals
 from strategies.measuring import MAX_EXAMPLES, measured
 from strategies.merge import LIMIT, Merger, WeightedMean
 from strategies.norms import product_norm
@@ -51,6 +51,7 @@ class FederatedLora(Strategy):
         self.rows: list[ClientRow] = []
         self.picture: dict[str, Any] = {}
         self.privacy: dict[int, dict[str, Any]] = {}  # by client: the newest line of its ledger
+        self.unheard: dict[int, int] = {}  # by client: rounds it was asked to train in since that line
         self.uses: list[Use] = []  # what the server has spent, where it protects whole clients
         self._arrays: Parts = {}
         self._sent: dict[int, tuple[Message, Member, Plan]] = {}
@@ -75,12 +76,14 @@ class FederatedLora(Strategy):
         return {
             "joined": {str(partition): round_ for partition, round_ in sorted(self._joined.items())},
             "privacy": {str(partition): line for partition, line in sorted(self.privacy.items())},
+            "unheard": {str(partition): rounds for partition, rounds in sorted(self.unheard.items()) if rounds},
             "uses": [list(use) for use in self.uses],
         }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` gave when the run was stopped."""
         self.privacy = {int(partition): dict(line) for partition, line in memory.get("privacy", {}).items()}
+        self.unheard = {int(partition): int(rounds) for partition, rounds in memory.get("unheard", {}).items()}
         self.uses = [Use(float(sigma), float(rate), int(steps)) for sigma, rate, steps in memory.get("uses", [])]
         self._joined = {int(partition): int(round_) for partition, round_ in memory.get("joined", {}).items()}
 
@@ -136,6 +139,8 @@ class FederatedLora(Strategy):
             plan = self.plan(server_round, member)
             message = self._message(plan, member, messages.TRAIN)
             self._sent[member.partition] = (message, member, plan)
+            if self.federation.mechanism is None:
+                self.unheard[member.partition] = self.unheard.get(member.partition, 0) + 1
             yield message
 
     def sample(self, server_round: int) -> list[Member]:
@@ -192,9 +197,9 @@ class FederatedLora(Strategy):
         self._joined |= {row.partition: server_round for row in self.rows if row.status == "merged"}
         private = self.federation.mechanism is not None
         if merge is None or not (private or any(row.status == "merged" for row in self.rows)):
-            return None, self._metrics()
+            return None, totals(self.rows)
         self._arrays = {**self._arrays, **merge.result(self._arrays)}
-        return to_arrays(self._arrays), self._metrics()
+        return to_arrays(self._arrays), totals(self.rows)
 
     def _whose(self, reply: Message) -> int | None:
         """The client whose message this answers."""
@@ -219,10 +224,12 @@ class FederatedLora(Strategy):
         status, why = messages.report(reply.content)
         line = messages.privacy_line(reply.content)
         if line is not None and self.federation.mechanism is None:  # else the server counts for itself
-            self.privacy[row.partition] = line
+            self.privacy[row.partition], self.unheard[row.partition] = line, 0
             row.epsilon = line["epsilon"]
         if status == "abstained":
             row.status, row.reason = "abstained", why
+            if line is None and self.federation.mechanism is None:  # its ledger was not even asked
+                self.unheard[row.partition] -= 1
             return
         data = messages.get_payload(reply.content)
         payload = unpack(self.federation.layout, data, round=plan.round, parts=plan.sends)
@@ -289,21 +296,6 @@ class FederatedLora(Strategy):
                 f"round {server_round}: {len(answered)} of {len(self.rows)} clients answered, "
                 f"federation.quorum asks for {needed}; {'; '.join(lost[:3])}"
             )
-
-    def _metrics(self) -> MetricRecord:
-        merged = [row for row in self.rows if row.status == "merged"]
-        examples = sum(row.examples for row in merged)
-        return MetricRecord(
-            {
-                "clients": len(merged),
-                "failed": sum(row.status in ("failed", "refused") for row in self.rows),
-                "abstained": sum(row.status == "abstained" for row in self.rows),
-                **({"loss": fsum(row.loss * row.examples for row in merged) / examples} if examples else {}),
-                "upload_bytes": sum(row.upload_bytes for row in self.rows),
-                "download_bytes": sum(row.download_bytes for row in self.rows),
-                "upload_values": sum(row.upload_values for row in self.rows),
-            }
-        )
 
     # -- Measuring --------------------------------------------------------------------------
 

@@ -1,16 +1,20 @@
 """Who takes part in a federation, and what became of each client in a round."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
 
 from bract.codec import Codec
 from bract.errors import one_line
 from bract.layout import PARTS, Layout, Parts
 from bract.mechanism import Mechanism
 from bract.settings import Settings, StrategySettings
+
+WRAPPED = re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>:<'")  # how Flower tells of an exception
 
 Head = Literal["frozen", "shared", "local"]
 
@@ -65,6 +69,23 @@ class ClientRow:
     head_share: float | None = None  # of the squared length of its clipped gradients, where it tells
 
 
+def totals(rows: Sequence[ClientRow]) -> MetricRecord:
+    """A round's figures, of all its clients."""
+    merged = [row for row in rows if row.status == "merged"]
+    examples = sum(row.examples for row in merged)
+    return MetricRecord(
+        {
+            "clients": len(merged),
+            "failed": sum(row.status in ("failed", "refused") for row in rows),
+            "abstained": sum(row.status == "abstained" for row in rows),
+            **({"loss": math.fsum(row.loss * row.examples for row in merged) / examples} if examples else {}),
+            "upload_bytes": sum(row.upload_bytes for row in rows),
+            "download_bytes": sum(row.download_bytes for row in rows),
+            "upload_values": sum(row.upload_values for row in rows),
+        }
+    )
+
+
 def to_arrays(parts: Parts) -> ArrayRecord:
     """The server's state as Flower keeps it: one array a part."""
     return ArrayRecord({part: Array(parts[part]) for part in PARTS if part in parts})
@@ -78,6 +99,10 @@ def to_parts(arrays: ArrayRecord) -> Parts:
 def reason(reply: Message) -> str:
     """An error reply's reason in one line: the client's own words where it has any."""
     text = reply.error.reason or f"error code {reply.error.code}"
+    wrapped = WRAPPED.match(text)
+    if wrapped:  # the app's own exceptions have their kind in the words already
+        kind, text = wrapped[1], text[wrapped.end() :]
+        text = text if kind == "ClientAppException" else f"{kind}: {text}"
     for mark in ("BractError: ", "PayloadError: "):  # what stands around its one line is a traceback, often long
         if mark in text:
             text = text.rpartition(mark)[2].partition("\n")[0]

@@ -513,3 +513,34 @@ def test_a_personal_phase_that_fails_is_told_to_nobody(play, home, monkeypatch):
     assert folder.rounds()[-1]["accuracy"] is not None
     assert not any(b"patient" in answer for *_, answer in grid.log)
     assert len(list((home / "personal").glob("*/*/adapter_model.safetensors"))) == 3
+
+
+def test_a_reply_that_never_came_is_counted_as_spent(play, data_file):
+    """The fault: a client charged a round, its reply is late or lost, and the statement knows nothing of it."""
+    seen = []
+
+    def late(partition, reply):
+        if partition != 1 or reply.metadata.message_type != TRAIN:
+            return reply
+        seen.append(partition)
+        return reply if len(seen) == 1 else None
+
+    folder, _ = play({**PRIVATE, "federation.deadline": 1.0}, tamper=late)
+    found = statement(folder)
+    (line,) = (c for c in found["clients"] if c["partition"] == 1)
+    with opened(f"file:{data_file}", 1) as ledger:
+        assert [e.round for e in ledger.entries] == [1, 2, 3]
+        assert line["epsilon"] == pytest.approx(ledger.spent(1e-5))
+    assert (line["rounds"], line["unheard"]) == (3, 2)
+    assert found["epsilon_max"] == folder.rounds()[-1]["epsilon"] >= line["epsilon"]
+    assert "counted as spent: client 1: 2" in (folder.path / "privacy.md").read_text()
+
+
+def test_a_client_that_never_said_what_it_spends(play):
+    """The fault: it is left out, and the largest epsilon is that of the others."""
+    lost = lambda partition, reply: None if partition == 1 and reply.metadata.message_type == TRAIN else reply  # noqa: E731
+    folder, _ = play({**PRIVATE, "rounds": 2, "privacy.joins": 4, "federation.deadline": 1.0}, tamper=lost)
+    found = statement(folder)
+    assert found["silent"] == [1]
+    assert max(c["epsilon"] for c in found["clients"]) < found["epsilon_max"] == 8.0 == folder.rounds()[-1]["epsilon"]
+    assert "client 1." in (folder.path / "privacy.md").read_text()

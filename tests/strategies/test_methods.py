@@ -264,3 +264,18 @@ def test_a_traceback_around_a_client_s_words_is_cut_off():
     asked = Message(RecordDict(), dst_node_id=1, message_type="train")
     asked.metadata.__dict__["_message_id"] = "m"
     assert reason(Message(Error(code=2, reason=text), reply_to=asked)) == "data.source: there is no file /x"
+
+
+def test_flower_s_words_around_an_exception_are_cut_off():
+    from flwr.app import Error, Message, RecordDict
+
+    from strategies.federation import reason
+
+    asked = Message(RecordDict(), dst_node_id=1, message_type="train")
+    asked.metadata.__dict__["_message_id"] = "m"
+    for text, words in (
+        ("<class 'OSError'>:<'[Errno 28] No space left on device'>", "OSError: [Errno 28] No space left on device"),
+        ("<class 'bract.errors.BractError'>:<'its disk is full'>", "its disk is full"),
+        ("The destination node failed", "The destination node failed"),
+    ):
+        assert reason(Message(Error(code=2, reason=text), reply_to=asked)) == words
