@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit bench clean
+.PHONY: help demo test lint audit bench cluster clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ audit: $(STAMP)  ## attack a client's mechanism: a lower bound on epsilon beside
 
 bench: $(STAMP)  ## the benchmarks; each prints what it measured
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+cluster:  ## a SuperLink and three SuperNodes in containers: trained on, compared with a simulation, removed; needs Docker
+	@docker/cluster check
 
 clean:  ## remove the virtual environment
 	@rm -rf $(VENV)
