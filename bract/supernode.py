@@ -29,8 +29,8 @@ def run(arguments: Sequence[str]) -> int:
     with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(secrets.token_bytes(32))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    node = [str(supernode), *rest, "--host", host, "--port", str(port), "--isolation", "process",
-            "--superexec-auth-secret-file", str(secret)]  # fmt: skip
+    node = [sys.executable, "-P", "-m", "bract.asking", str(supernode), *rest, "--host", host, "--port", str(port),
+            "--isolation", "process", "--superexec-auth-secret-file", str(secret)]  # fmt: skip
     trainer = [sys.executable, "-P", "-m", "client_app.resident", address, str(secret)]
 
     def told(*_: object) -> None:

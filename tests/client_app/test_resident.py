@@ -12,7 +12,7 @@ import psutil
 import pytest
 from flwr.app import Context, Message, RecordDict
 
-from bract import supernode
+from bract import asking, supernode
 from bract.cli import main
 from bract.errors import BractError
 from client_app.resident import STOPPED
@@ -130,8 +130,10 @@ def test_a_task_that_flower_has_given_up_is_not_trained_on(node, config):
 def test_everything_ends_with_bract_node_however_it_ends(tmp_path, how):
     """A SuperNode that has started a process of its own; Linux alone ends what a kill leaves."""
     fake = tmp_path / "flower-supernode"
-    fake.write_text("#!/bin/sh\nsleep 1000 & echo $! > child\nwait\n")
-    fake.chmod(0o700)
+    fake.write_text(
+        "import pathlib, subprocess\nchild = subprocess.Popen(['sleep', '1000'])\n"
+        "pathlib.Path('child').write_text(str(child.pid))\nchild.wait()\n"
+    )
     code = f"from bract import supernode; supernode.tool = lambda _: {str(fake)!r}; raise SystemExit(supernode.run([]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
@@ -153,8 +155,7 @@ def test_everything_ends_with_bract_node_however_it_ends(tmp_path, how):
 
 def test_bract_node_ends_with_the_supernode_and_has_its_exit_code(tmp_path, monkeypatch):
     fake = tmp_path / "flower-supernode"
-    fake.write_text('#!/bin/sh\necho "$@" > told\nexit 7\n')
-    fake.chmod(0o700)
+    fake.write_text("import pathlib, sys; pathlib.Path('told').write_text(' '.join(sys.argv[1:])); sys.exit(7)\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(supernode, "tool", lambda _: fake)
     before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
@@ -168,6 +169,36 @@ def test_bract_node_ends_with_the_supernode_and_has_its_exit_code(tmp_path, monk
     told = (tmp_path / "told").read_text()
     assert told.startswith("--insecure --node-config partition-id=0 --host 127.0.0.1 --port ")
     assert "--isolation process --superexec-auth-secret-file " in told
+
+
+def test_a_node_asks_sooner_while_a_run_goes_on_and_seldom_otherwise(monkeypatch):
+    slept, now = [], [1000.0]
+    clock = asking.Clock(asking.soon(["--node-config", "partition-id=0 num-partitions=10"]))
+    monkeypatch.setattr(asking.time, "sleep", slept.append)
+    monkeypatch.setattr(asking.time, "monotonic", lambda: now[0])
+    clock.sleep(3)  # nothing has come yet
+    clock.sleep(0.5)  # a message is being answered
+    clock.sleep(3)
+    now[0] += 31
+    clock.sleep(3)
+    assert slept == [3, asking.LOOK, pytest.approx(0.3), 3]
+    assert clock.monotonic() == now[0]
+    assert asking.soon(["num-partitions=1000"]) > 3  # Flower's own three seconds stay: see the minimum
+    crowd = asking.Clock(10.2)
+    crowd.sleep(0.5)
+    crowd.sleep(3)
+    assert slept[-1] == 3
+
+
+def test_flower_s_supernode_has_the_clock_that_is_put_in_its_place():
+    """What is replaced must be what it sleeps by."""
+    import inspect
+
+    from flwr.supernode import start_client_internal
+
+    assert start_client_internal.time is time
+    assert "time.sleep(3)" in inspect.getsource(start_client_internal.start_client_internal)
+    assert "time.sleep(0.5)" in inspect.getsource(start_client_internal._push_messages)
 
 
 @pytest.mark.parametrize("option", ["--isolation=subprocess", "--ssl-certfile=x", "--superexec-auth-secret-file=x"])
