@@ -19,9 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.launch import QUIET, die_with_parent, end, tool
+from bract.launch import QUIET, die_with_parent, end, free_port, tool
 from bract.runfolder import read_rows
-from bract.supernode import parsed
 
 NODES = 2
 TOLD = re.compile(r"(Receiving|answering|Sending)(?:: | a )(train|evaluate) message")
@@ -32,16 +31,15 @@ def main() -> None:
     """Run both and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--private", action="store_true", help="under privacy, which a plain comparison does not need")
     options = parser.parse_args()
     for kind in ("bract node", "flower-supernode"):
         with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-            show(kind, *deployed(kind, Path(scratch), stack, options.rounds, private=options.private))
+            show(kind, *deployed(kind, Path(scratch), stack, options.rounds))
 
 
 def deployed(kind: str, place: Path, stack: ExitStack, rounds: int, *, private: bool) -> tuple[Path, list[list[Line]]]:
     """A whole run; its folder, and for each node when it said what."""
-    _, host, port = parsed([])
+    host, port = "127.0.0.1", free_port()
     (place / "flwr").mkdir()
     (place / "flwr" / "config.toml").write_text(
         f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "{host}:{port}"\ninsecure = true\n'
@@ -65,14 +63,13 @@ def deployed(kind: str, place: Path, stack: ExitStack, rounds: int, *, private: 
     said: list[list[Line]] = []
     for i in range(NODES):
         command = [sys.executable, "-m", "bract.cli", "node"] if kind == "bract node" else [tool(kind)]
-        own = parsed([])[2]
         node = start(
-            f"node{i}", *command, "--insecure", "--superlink", f"{host}:{port}", "--port", own,
+            f"node{i}", *command, "--insecure", "--superlink", f"{host}:{port}", "--port", free_port(),
             "--node-config", f"partition-id={i} num-partitions={NODES}",
         )  # fmt: skip
         said.append([])
         threading.Thread(target=listen, args=(node, said[-1]), daemon=True).start()
-    config = f"rounds={rounds} run.folder={place / 'run'}" + ("" if private else " privacy.unit=none")
+    config = f"rounds={rounds} run.folder={place / 'run'} privacy.unit=none"
     done = subprocess.run(
         [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--superlink", "here", "-c", config], cwd=place,
         env=environment, check=False, capture_output=True, text=True,

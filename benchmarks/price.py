@@ -6,8 +6,6 @@ nothing is tuned for a method. Rows are kept in a file, so it can be stopped and
 """
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import statistics
@@ -32,37 +30,19 @@ METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
 
 def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
     """One run, in a home of its own; epsilon 0 is without privacy."""
-    import logging
     from functools import partial
 
-    import torch
-
-    from bract.settings import Settings, read
+    from benchmarks.inprocess import played
     from client_app import kernels, pick
-    from server_app.rounds import Rounds, run
-    from tests.harness import InProcessGrid
 
-    torch.set_num_threads(1)
     if rounding:  # past the settings, which refuse it under privacy
         pick.fastest = partial(_rounding, kernels.fastest)
-    logging.disable(logging.WARNING)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as home:
         os.environ["BRACT_HOME"] = home
         privacy = {"privacy.unit": "example", "privacy.epsilon": epsilon} if epsilon else {"privacy.unit": "none"}
-        config = {**Settings().flat(), **values, **privacy, "strategy.name": method, "seed": seed}
-        config |= {"run.folder": f"{home}/run"}
-        settings = read(config)
-        measure = Rounds._measure
-
-        def last_alone(self: Rounds, state: Any) -> Any:
-            return measure(self, state) if state.round == settings.rounds else None
-
-        Rounds._measure = last_alone  # the rounds between are not asked for here
-        try:
-            row = run(InProcessGrid(CLIENTS, config), settings).rounds()[-1]
-        finally:
-            Rounds._measure = measure
+        own = {"strategy.name": method, "seed": seed, "run.folder": f"{home}/run"}
+        row = played(CLIENTS, {**values, **privacy, **own}).rounds()[-1]
     keys = ("accuracy", "accuracy_worst", "epsilon")
     return {**{key: row[key] for key in keys}, "minutes": round((time.perf_counter() - start) / 60, 2)}
 

@@ -209,9 +209,7 @@ def _simulation(environment: Mapping[str, str], place: Path) -> Iterator[Link]:
     flower, neutral = place / "flwr", place / "neutral"
     flower.mkdir()
     neutral.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (flower / "config.toml").write_text(
         f'[superlink]\ndefault = "bract"\n[superlink.bract]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
@@ -266,6 +264,13 @@ def die_with_parent() -> None:
     """For a new process: Linux ends it when the one that started it dies, however that dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on, for a server that is started at once."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 def _call(link: Link, *arguments: str, place: Path) -> "subprocess.CompletedProcess[str]":

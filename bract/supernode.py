@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bract.errors import BractError
-from bract.launch import QUIET, die_with_parent, end, tool
+from bract.launch import QUIET, die_with_parent, end, free_port, tool
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
 OURS = ("isolation", "superexec-auth-secret-file", "ssl-certfile", "ssl-keyfile", "ssl-ca-certfile")
@@ -65,13 +64,7 @@ def parsed(arguments: Sequence[str]) -> tuple[list[str], str, int]:
     for name in OURS:
         if getattr(options, name) is not None:
             raise BractError(f"--{name}: bract node sets it by itself, for the trainer beside the SuperNode")
-    return rest, options.host, options.port or _free_port(options.host)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    return rest, options.host, options.port or free_port(options.host)
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":

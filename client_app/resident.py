@@ -47,10 +47,15 @@ def main() -> int:
     """Serve the SuperNode at an address, with a secret in a file, until told to end: by `bract node`, or its death."""
     address, secret = sys.argv[1], Path(sys.argv[2])
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    # Flower's heartbeat interrupts the process when its task is no more. What was being trained is thrown away as if
-    # the power had failed, which the ledger and the state are made for.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
     under_way = UnderWay(secret.with_name("task"))
+
+    def stopped(*_: object) -> None:
+        under_way.forget()  # there is nobody to tell
+        os._exit(STOPPED)
+
+    # Flower's heartbeat, or a request with its token, interrupts the process when its task is no more. What was being
+    # trained is thrown away as if the power had failed, which the ledger and the state are made for.
+    signal.signal(signal.SIGINT, stopped)
     under_way.report(address)
     import client_app.answer  # noqa: F401 - torch and all that is slow, before the first message comes
 
@@ -99,6 +104,7 @@ class UnderWay:
         if not self.path.exists():
             return
         token, _, proto = self.path.read_bytes().partition(b"\n")
+        self.forget()  # first: it is said once, whatever comes of it
         message = message_from_proto(MessageProto.FromString(proto))
         why = "the node's trainer was ended over this message (out of memory?); the node has started another"
         log(ERROR, "resident trainer: %s", why)
@@ -106,7 +112,6 @@ class UnderWay:
             context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
             push_message(link, Message(Error(ErrorCode.CLIENT_APP_CRASHED, why), reply_to=message), context)
             push_task_output(link, None, SubStatus.FAILED, why)
-        self.forget()
 
 
 def work(address: str, token: str, under_way: UnderWay) -> None:

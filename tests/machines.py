@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bract.launch import QUIET, die_with_parent
+from bract.launch import QUIET, die_with_parent, free_port
 from bract.runfolder import read_rows
 from bract.settings import toml
 from server_app.checkpoint import Checkpoint
@@ -23,12 +23,6 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 ROOMS = ("bract", "client_app", "server_app", "strategies")
 MISBEHAVE = Path(__file__).parent / "faults" / "misbehave.py"
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def until(condition, seconds, what):

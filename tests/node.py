@@ -19,10 +19,11 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 
-from bract.supernode import parsed
+from bract.launch import free_port
 
 JUNK = b"no app at all"  # what the server sent as its app: were it run, or only unpacked, the answer would be an error
 APP = Fab(hashlib.sha256(JUNK).hexdigest(), JUNK, {})
@@ -35,7 +36,8 @@ class Node:
         factory = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
         self.state, self.secret = factory.state(), secrets.token_bytes(32)
         self.state.set_node_id(1)
-        _, host, port = parsed([])
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0  # whose messages these are
+        host, port = "127.0.0.1", free_port()
         self.address = f"{host}:{port}"
         app = create_app(factory, self.secret)
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))

@@ -1,7 +1,5 @@
 """Playing one cell: in this process, or through Flower's own simulation. Both give the same numbers."""
 
-import contextlib
-import io
 import json
 import os
 import statistics
@@ -26,7 +24,12 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
         values: dict[str, Any] = {**cell.settings, "seed": cell.seed, "run.folder": f"{home}/run"}
         if data:
             values |= {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"}
-        (_by_flower if flower else _here)(cell.nodes, values, Path(home))
+        if flower:
+            by_flower(cell.nodes, values, Path(home))
+        else:
+            from benchmarks.inprocess import played  # torch, which only the process that plays needs
+
+            played(cell.nodes, values)
         folder = Path(home) / "run"
         rows = read_rows(folder / "rounds.jsonl")
         found: dict[str, Any] = {
@@ -38,38 +41,12 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
     return {**found, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
-def _by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
+def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
+    """Through `bract run`, as a user does."""
     file = home / "cell.toml"
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
     command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(nodes), "-c", str(file)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def _here(nodes: int, values: dict[str, Any], _: Path) -> None:
-    """The ClientApp and the strategy as they are, without Flower's transport: a run takes one core."""
-    import logging
-
-    import torch
-
-    from bract.settings import Settings, read
-    from server_app.rounds import Rounds, run
-    from tests.harness import InProcessGrid
-
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
-    config = {**Settings().flat(), **values}
-    settings = read(config)
-    measure = Rounds._measure
-
-    def last_alone(self: Rounds, state: Any) -> Any:
-        return measure(self, state) if state.round == settings.rounds else None
-
-    Rounds._measure = last_alone  # type: ignore[method-assign]  # the rounds between are not asked for
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            run(InProcessGrid(nodes, config), settings)
-    finally:
-        Rounds._measure = measure  # type: ignore[method-assign]
 
 
 def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from bract import keys, superlink
+from bract.launch import free_port
 from bract.superlink import served
-from bract.supernode import parsed
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def test_flower_s_own_application_is_behind_it(monkeypatch, path):
 
 
 def test_a_real_one_serves_its_own_machine_over_tls_and_ends_when_told(tmp_path):
-    port = parsed([])[2]
+    port = free_port()
     keys.server(tmp_path / "keys", ["127.0.0.1"], 1)
     place = tmp_path / "link"
     place.mkdir()

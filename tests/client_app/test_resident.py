@@ -124,6 +124,25 @@ def test_a_task_that_flower_has_given_up_is_not_trained_on(node, config):
         wait((node.place / "task").exists)
         process.send_signal(signal.SIGINT)  # what Flower's heartbeat does to its own process
         assert process.wait(10) == STOPPED
+    assert not (node.place / "task").exists()
+
+
+def test_an_error_that_nobody_waits_for_any_more_keeps_no_trainer_from_starting(node, config):
+    values = config({"data.source": f"file:{slow(node.place)}"})
+    with trainer(node) as process:
+        node.begin(message("query.join"), Context(1, 1, {"partition-id": 0, "num-partitions": 1}, RecordDict(), values))
+        wait((node.place / "task").exists)
+        process.kill()
+        process.wait(10)
+    (task,) = node.state.get_tasks()
+    node.state.finish_task(task.task_id, sub_status="failed", details="")  # its token is worth nothing now
+    with trainer(node) as process, suppress(subprocess.TimeoutExpired):
+        assert process.wait(15) == STOPPED  # Flower's client ends a process whose token is refused
+    with trainer(node) as process:
+        assert node.answer(
+            message("query.join"), Context(1, 1, {"partition-id": 0, "num-partitions": 1}, RecordDict(), config())
+        ).content
+        assert process.poll() is None
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

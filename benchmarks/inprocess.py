@@ -1,0 +1,32 @@
+"""A whole run in one process, without Flower's transport: ClientApp and strategy as they are, on one core."""
+
+import contextlib
+import io
+import logging
+from typing import Any
+
+import torch
+
+from bract.runfolder import RunFolder
+from bract.settings import Settings, read
+from server_app.rounds import Rounds, run
+from tests.harness import InProcessGrid
+
+
+def played(nodes: int, values: dict[str, Any]) -> RunFolder:
+    """Its run folder. Clients' held-out texts are measured after the last round alone."""
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    config = {**Settings().flat(), **values}
+    settings = read(config)
+    measure = Rounds._measure
+
+    def last_alone(self: Rounds, state: Any) -> Any:
+        return measure(self, state) if state.round == settings.rounds else None
+
+    Rounds._measure = last_alone
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return run(InProcessGrid(nodes, config), settings)
+    finally:
+        Rounds._measure = measure
