@@ -165,7 +165,7 @@ def _say_how_to_go_on(app: Path, folder: Path | None, words: Sequence[str]) -> N
         place = [] if app == Path.cwd() else [str(app)]
         command = ["bract", "run", *place, *words, "-c", str(folder / "settings.toml"), "-c", again]
         progress.note(f"go on with: {shlex.join(command)}")
-    elif not folder.is_dir():  # it is on another machine, as the SuperLink is
+    elif words[:1] == ["--superlink"] and not folder.is_dir():  # it is on another machine, as the SuperLink is
         progress.note(f"go on with the same command and: {shlex.join(['-c', again])}")
 
 

@@ -30,5 +30,6 @@ def test_of_a_run_on_another_machine(tmp_path, capsys):
 
 def test_nothing_where_there_is_nothing_to_go_on_with(tmp_path, capsys):
     launch._say_how_to_go_on(tmp_path, None, [])
+    launch._say_how_to_go_on(tmp_path, tmp_path / "never", ["--nodes", "2"])  # a simulation that never began
     launch._say_how_to_go_on(tmp_path, tmp_path, [])  # a folder here, without a complete round
     assert capsys.readouterr().out == ""
