@@ -6,20 +6,18 @@ to the start of training: until the trainer has taken it, and what it does with 
 """
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.launch import QUIET, die_with_parent, end, free_port, tool
+from benchmarks.loopback import BRACT, Loopback
 from bract.runfolder import read_rows
 
 NODES = 2
@@ -37,54 +35,22 @@ def main() -> None:
             show(kind, *deployed(kind, Path(scratch), stack, options.rounds))
 
 
-def deployed(kind: str, place: Path, stack: ExitStack, rounds: int, *, private: bool) -> tuple[Path, list[list[Line]]]:
+def deployed(kind: str, place: Path, stack: ExitStack, rounds: int) -> tuple[Path, list[list[Line]]]:
     """A whole run; its folder, and for each node when it said what."""
-    host, port = "127.0.0.1", free_port()
-    (place / "flwr").mkdir()
-    (place / "flwr" / "config.toml").write_text(
-        f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "{host}:{port}"\ninsecure = true\n'
-    )
-    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, **QUIET, "FLWR_HOME": str(place / "flwr"), "BRACT_HOME": str(place / "home"),
-                   "PATH": paths, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    here = Loopback(place, stack)
+    here.link()
+    said: list[list[Line]] = [[] for _ in range(NODES)]
 
-    def start(name: str, *words: object) -> "subprocess.Popen[str]":
-        (place / name).mkdir()
-        process = subprocess.Popen(
-            [str(word) for word in words], cwd=place / name, env=environment, stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
-        )  # fmt: skip
-        stack.callback(end, process)
-        return process
-
-    link = start("link", tool("flower-superlink"), "--insecure", "--host", host, "--port", port)
-    threading.Thread(target=lambda: list(link.stdout or ()), daemon=True).start()
-    time.sleep(5)
-    said: list[list[Line]] = []
-    for i in range(NODES):
-        command = [sys.executable, "-m", "bract.cli", "node"] if kind == "bract node" else [tool(kind)]
-        node = start(
-            f"node{i}", *command, "--insecure", "--superlink", f"{host}:{port}", "--port", free_port(),
-            "--node-config", f"partition-id={i} num-partitions={NODES}",
-        )  # fmt: skip
-        said.append([])
-        threading.Thread(target=listen, args=(node, said[-1]), daemon=True).start()
-    config = f"rounds={rounds} run.folder={place / 'run'} privacy.unit=none"
-    done = subprocess.run(
-        [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--superlink", "here", "-c", config], cwd=place,
-        env=environment, check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(done.stdout + done.stderr)
-    return place / "run", said
-
-
-def listen(process: "subprocess.Popen[str]", said: list[Line]) -> None:
-    """Note when a line that counts was said."""
-    for line in process.stdout or ():
+    def note(into: list[Line], line: str) -> None:
         found = TOLD.search(line)
         if found:
-            said.append((time.monotonic(), *found.groups()))
+            into.append((time.monotonic(), *found.groups()))
+
+    for i in range(NODES):
+        here.node(kind, i, NODES, partial(note, said[i]))
+    config = f"rounds={rounds} run.folder={place / 'run'} privacy.unit=none"
+    here.call(*BRACT, "run", ROOT, "--superlink", "here", "-c", config)
+    return place / "run", said
 
 
 def spans(said: list[Line], kind: str) -> list[dict[str, float]]:

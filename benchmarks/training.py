@@ -41,7 +41,7 @@ from client_app.private import PrivateGradients
 from client_app.train import _optimizer
 
 # Texts, how many of them are in a draw on average, the head.
-SIZES = {"minilm": (192, 64, "mean"), "minilm, native": (192, 64, "native"), "roberta-base shape": (32, 16, "native")}
+SIZES = {"minilm": (192, 64, "mean"), "minilm, native": (192, 64, "native"), "roberta-base shape": (128, 64, "native")}
 KINDS = ["Opacus", "fused", "fused, plain", "PEFT, plain"]
 PARTS: Any = ("B", "head")
 

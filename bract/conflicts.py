@@ -121,6 +121,8 @@ def _undefined(settings: "Settings") -> list[str]:
             )
             if value != default
         ]
+    elif settings.strategy.score == "released" and settings.strategy.probe != "epoch":
+        found.append(f"strategy.probe = {settings.strategy.probe!r}: strategy.score = 'released' takes no probe")
     if name == "hetlora" and settings.strategy.min_rank > lora.rank:
         found.append(f"strategy.min-rank = {settings.strategy.min_rank}: should be at most lora.rank = {lora.rank}")
     own_b = name == "fedsa" and settings.strategy.local_b == "own"

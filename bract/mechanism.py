@@ -71,8 +71,9 @@ def find(
     # From the rate and not from the exact number of examples, which the number of steps would tell.
     epoch = math.ceil(1 / rate)
     training = train.steps or train.epochs * epoch
-    probe = 0 if select is None else min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
-    steps = training + (probe if select is not None and not select.reuse else 0)
+    probe = min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
+    probe = probe if select is not None and select.probes else 0
+    steps = training + (probe if select is not None and select.extra else 0)
     sigma = _noise(privacy, rate, steps * rounds, "rounds, train.steps or train.batch")
     accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(

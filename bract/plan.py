@@ -16,17 +16,30 @@ from bract.layout import PARTS, Part
 
 KEY = "plan"
 
-Score = Literal["product", "magnitude", "sensitivity"]
-SCORES: tuple[Score, ...] = ("product", "magnitude", "sensitivity")
+Score = Literal["product", "magnitude", "sensitivity", "released"]
+SCORES: tuple[Score, ...] = ("product", "magnitude", "sensitivity", "released")
 
 
 @dataclass(frozen=True)
 class Select:
-    """The client chooses `count` slots itself: a probe, a score, and the best of the whole model."""
+    """The client chooses `count` slots itself: a probe, a score, and the best of the whole model.
+
+    `released` is a score of the factors that came down, and takes no probe.
+    """
 
     count: int
     score: Score = "product"
     reuse: bool = False  # the probe is the first part of training, not an extra that is put back
+
+    @property
+    def probes(self) -> bool:
+        """Whether choosing takes training."""
+        return self.score != "released"
+
+    @property
+    def extra(self) -> bool:
+        """Whether it takes training beside that of the turn itself."""
+        return self.probes and not self.reuse
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,9 @@ class StrategySettings:
     )
     score: str = setting(
         "product",
-        "lora-a2: what makes a slot matter: the norm of the change of B·A (the paper's), of the factor's, or its "
-        "effect on the loss",
-        choices=("product", "magnitude", "sensitivity"),
+        "lora-a2: what makes a slot matter: the norm of the change of B·A (the paper's), of the factor's, its "
+        "effect on the loss, or, without a probe, the norm of B·A as it was last released",
+        choices=("product", "magnitude", "sensitivity", "released"),
     )
     probe: str = setting(
         "epoch",

@@ -157,7 +157,7 @@ class Client:
             return private.mechanism.probe, private.mechanism.steps - private.mechanism.probe
         count = len(self.shard.train)
         steps, probe = steps_of(self.settings.train, count), probe_steps(self.settings.train, count)
-        return probe, steps - (probe if plan.select is not None and plan.select.reuse else 0)
+        return probe, steps - (probe if plan.select is not None and plan.select.probes and plan.select.reuse else 0)
 
     def _account(self) -> Account:
         source = identity(self.settings.data)
@@ -202,8 +202,11 @@ class Client:
     ) -> Slots:
         """Train unmasked for some steps and score what changed: the best slots.
 
-        Everything is put back, or, where the probe is reused, everything but the best slots and the head.
+        Everything is put back, or, where the probe is reused, everything but the best slots and the head. Where
+        the score is of what came down, nothing is trained.
         """
+        if not select.probes:
+            return scoring.best(scoring.standing(self.layout, before, slots), select.count)
         (part,) = (part for part in plan.trains if part != "head")
         probe = self._trained(
             net, plan, slots, steps, private, rng=self._rng(plan.round, 2), gradients=select.score == "sensitivity"

@@ -8,6 +8,7 @@ is a product of small matrices (B's: s (x A^T)^T g; A's: s (g B)^T x), so an exa
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn import functional
 from bract import bylength
 from bract.errors import BractError
 from bract.examples import Examples
+from bract.layout import Part
 from bract.model import Classifier, batch_of
 from client_app.clip import Clip, squares
 from client_app.company import SHARED, probe
@@ -31,6 +33,8 @@ from client_app.prefix import Prefix
 # faster on a core; on a GPU memory is the bound).
 CALL = {"cpu": bylength.CALL, "cuda": 2048}
 MOST = {"cpu": 1024, "cuda": 65536}
+
+_bytes_a_token: WeakKeyDictionary[Classifier, dict[tuple[Part, ...], float]] = WeakKeyDictionary()  # by what trains
 
 
 class FusedEngine:
@@ -122,7 +126,11 @@ class FusedEngine:
             return logits
 
         half, most = room(self._flat.device) / 2, MOST[self._flat.device.type]
-        a_token = bytes_a_token(passed, self._model.shape.length)
+        trained = tuple(sorted({piece.part for piece in self._flat.pieces}))
+        known = _bytes_a_token.setdefault(self._model, {})
+        if trained not in known:
+            known[trained] = bytes_a_token(passed, self._model.shape.length)
+        a_token = known[trained]
         a_row = self._flat.factors * self._flat.dtype.itemsize if self._alone else 0
         return (
             min(most, max(1, int(half / a_token))) if a_token else most // 4,

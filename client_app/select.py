@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.layout import Layout, Part, Vector
+from bract.layout import Layout, Part, Parts, Vector
 from bract.plan import Score
 
 
@@ -27,6 +27,14 @@ def scores(
         return norms(layout, part, change)
     other: Part = "A" if part == "B" else "B"
     return norms(layout, part, change) * norms(layout, other, frozen)
+
+
+def standing(layout: Layout, parts: Parts, slots: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """What each slot does to the model as it stands, ‖B[:,i]‖ ‖A[i,:]‖; below zero outside the named slots."""
+    found = norms(layout, "B", parts["B"]) * norms(layout, "A", parts["A"])
+    if slots is not None:
+        found[np.setdiff1d(np.arange(layout.slots), slots)] = -1.0
+    return found
 
 
 def best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:

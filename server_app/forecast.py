@@ -77,7 +77,7 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
         f"of {settings.train.batch} in a turn"
-        + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select else ""),
+        + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select and plan.select.probes else ""),
         *(
             client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
             if settings.privacy.unit == "client"

@@ -30,7 +30,10 @@ Left open by the paper, chosen here:
 - Scale: lora.alpha / lora.rank with the global rank, one number for all (the paper: 16 / 16).
 - The optimiser starts anew after the probe, as it does in every round.
 - `strategy.score` for its ablation: `magnitude` ‖D_k[m, i]‖, `sensitivity` sum_j |g_j D_k[m, i]_j| with g the
-  probe's mean gradient. The paper names these two without their formulas.
+  probe's mean gradient. The paper names these two without their formulas. `released` is this project's, for
+  privacy: ‖B[:, i]‖ ‖A[i, :]‖ of the factors that the server sent, which have been released already, so that choosing costs
+  neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and sends all slots; from then on
+  clients of one budget choose alike.
 - The probe is one epoch. Where `train.steps` sets the length of a turn, at most a fifth of it: the paper
   probes for one epoch and trains for five.
 - The budget is `federation.ranks` or the node's own `rank`, and may be a fraction; by default a quarter of
@@ -58,6 +61,8 @@ class LoRAA2(FederatedLora):
         layout = self.federation.layout
         count = budget(min(member.rank, layout.rank), len(layout.modules))
         score: Any = self.federation.strategy.score  # text in the settings, which have checked it
+        if score == "released" and server_round <= 1:
+            return replace(self.in_turn(server_round, member), changes=True)
         return replace(
             self.in_turn(server_round, member),
             select=Select(count, score, reuse=self.federation.strategy.probe == "first-epoch"),

@@ -56,7 +56,7 @@ def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = Fa
         raise BractError(f"{path} has rows of other data ({', '.join(sorted(strange))}; this is {mark})")
     found = {row["key"]: row for row in rows}
     under_way: dict[Future[dict[str, Any]], Cell] = {}
-    with ProcessPoolExecutor(workers, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(workers) as pool:
         while True:
             begun = {cell.key for cell in under_way.values()}
             for cell in missing(board, found):

@@ -53,6 +53,10 @@ def test_settings_survive_being_written():
         ({"strategy.local-b": "passed"}, "strategy.local-b = 'passed': is fedsa's, and strategy.name = 'ffa'"),
         ({"strategy.divide": "selected"}, "strategy.divide = 'selected': is lora-a2's"),
         ({"strategy.score": "magnitude"}, "strategy.score = 'magnitude': is lora-a2's"),
+        (
+            {"strategy.name": "lora-a2", "strategy.score": "released", "strategy.probe": "first-epoch"},
+            "strategy.probe = 'first-epoch': strategy.score = 'released' takes no probe",
+        ),
         ({"strategy.name": "hetlora", "strategy.min-rank": 64}, "min-rank = 64: should be at most lora.rank = 8"),
         ({"strategy.name": "fedsa", "data.test": "/x.csv"}, "data.test: the server has no whole model .* as B stays"),
         ({"lora.head": "local", "data.test": "/x.csv"}, "data.test: .* as the head stays with the clients"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bract.layout import Layout, Module
-from client_app.select import best, scores
+from client_app.select import best, scores, standing
 
 # Slots 0 and 1 are m's ranks (A rows of two, B of one), 2 and 3 are n's (A of one, B of two).
 LAYOUT = Layout((Module("m", 2, 1), Module("n", 1, 2)), rank=2)
@@ -45,3 +45,8 @@ def test_the_norm_is_that_of_the_product():
 def test_the_best_are_of_the_whole_model_and_ties_go_to_the_first():
     values = np.array([5.0, 2.0, 10.0, 2.0])
     assert [best(values, n).tolist() for n in (1, 2, 3, 4)] == [[2], [0, 2], [0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_what_was_released_is_scored_without_a_probe():
+    assert standing(LAYOUT, {"A": A, "B": B}).tolist() == pytest.approx([5, 2, 10, 2])
+    assert standing(LAYOUT, {"A": A, "B": B}, np.array([1, 3])).tolist() == pytest.approx([-1, 2, -1, 2])

@@ -20,6 +20,7 @@ METHODS = {
     "rolora": {},
     "lora-a2": {"federation.ranks": "1.5"},
     "lora-a2, selected": {"strategy.divide": "selected", "strategy.score": "sensitivity"},
+    "lora-a2, released": {"strategy.score": "released"},
     "fedsa": {},
     "fedsa, rslora": {"lora.variant": "rslora"},
     "fedsa, vera": {"lora.variant": "vera"},

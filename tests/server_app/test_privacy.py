@@ -285,19 +285,23 @@ def test_two_private_runs_with_the_same_settings_differ(play, tmp_path):
     assert np.abs(a - b).mean() > 0.1 * np.abs(a).mean()
 
 
-@pytest.mark.parametrize("probe", ["epoch", "first-epoch"])
-def test_lora_a2_s_probe_is_private_and_charged(play, probe, monkeypatch):
+@pytest.mark.parametrize(
+    ("choices", "steps", "charged"),
+    [
+        ({"strategy.probe": "epoch"}, [2, 10], 12),
+        ({"strategy.probe": "first-epoch"}, [2, 8], 10),
+        ({"strategy.score": "released"}, [10], 10),  # what has been released chooses for nothing
+    ],
+)
+def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, monkeypatch):
     from client_app.private import PrivateGradients
 
-    steps = []
+    drawn = []
     real = PrivateGradients.draws
-    monkeypatch.setattr(PrivateGradients, "draws", lambda self, n, count: steps.append(count) or real(self, n, count))
-    folder, _ = play(
-        {**PRIVATE, "strategy.name": "lora-a2", "strategy.probe": probe, "lora.rank": 4, "train.steps": 10}
-    )
-    charged = statement(folder)["clients"][0]["steps"]
-    assert steps == {"epoch": [2, 10], "first-epoch": [2, 8]}[probe] * 9
-    assert charged == {"epoch": 12, "first-epoch": 10}[probe]
+    monkeypatch.setattr(PrivateGradients, "draws", lambda self, n, count: drawn.append(count) or real(self, n, count))
+    folder, _ = play({**PRIVATE, "strategy.name": "lora-a2", "lora.rank": 4, "train.steps": 10, **choices})
+    assert statement(folder)["clients"][0]["steps"] == charged
+    assert drawn == steps * 9
 
 
 def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):

@@ -99,3 +99,12 @@ def test_norm_weights_are_of_what_was_learned():
 
 def test_the_whole_federation_default_is_b_in_odd_rounds():
     assert create("lora-a2", federation(PAIR)).plan(3, Member(0, 1, None, 1)).trains == ("B",)
+
+
+def test_slots_chosen_by_what_was_released_cost_no_probe_and_begin_with_all():
+    strategy = with_budgets(PAIR, 0.5, 1, score="released")
+    first, second = (strategy.plan(round_, strategy.federation.members[1]) for round_ in (1, 2))
+    assert (first.select, first.changes, first.trains) == (None, True, ("B",))
+    assert second.select == Select(2, "released")
+    assert not second.select.probes
+    assert not second.select.extra

@@ -1,0 +1,1 @@
+"""LoRA in Flower as its public examples are written: what Bract is measured against."""

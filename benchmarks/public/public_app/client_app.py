@@ -1,0 +1,28 @@
+"""The ClientApp."""
+
+import csv
+from pathlib import Path
+
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from public_app.task import turn
+
+app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Load everything, train, send the adapter."""
+    config = context.run_config
+    with Path(str(config["texts"])).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = sorted({row["label"] for row in rows})
+    mine = rows[int(context.node_config["partition-id"]) :: int(context.node_config["num-partitions"])]
+    received = message.content["arrays"].to_torch_state_dict()
+    state = turn(
+        str(config["model"]), [row["text"] for row in mine], [names.index(row["label"]) for row in mine], len(names),
+        received or None, int(config["steps"]), int(config["batch"]), float(config["lr"]),
+    )  # fmt: skip
+    metrics = MetricRecord({"num-examples": len(mine)})
+    return Message(RecordDict({"arrays": ArrayRecord(state), "metrics": metrics}), reply_to=message)
