@@ -1,12 +1,13 @@
 """The same work written as Flower's public LoRA examples are, against Bract: wall time of five rounds of eight clients.
 
-There (`benchmarks/public`), every message loads tokenizer and model from their files, wraps them by PEFT, tokenises, pads
-every batch to its longest text and trains by a plain loop; the server takes the mean. Both sides train the same number of
-steps of the same batch size on the demo's texts (or `--texts FILE`, CSV), without privacy; neither measures accuracy.
+There (`benchmarks/public`), every message loads tokenizer and model from their files, wraps them by PEFT, tokenises,
+pads every batch to its longest text and trains by a plain loop; the server takes the mean. Both sides train the same
+number of steps of the same batch size on the demo's texts (or `--texts FILE`, CSV), without privacy; neither measures
+accuracy.
 
-By default without Flower's transport, on one thread. With `--machines`, by Flower's deployment runtime on this machine's
-loopback, eight nodes at once on all cores: there Flower's own SuperNode starts a process for every message, and `bract node`
-keeps one. From the moment that a run is handed in until it has ended; the nodes are up before.
+By default without Flower's transport, on one thread. With `--machines`, by Flower's deployment runtime on this
+machine's loopback, eight nodes at once on all cores: there Flower's own SuperNode starts a process for every message,
+and `bract node` keeps one. From the moment that a run is handed in until it has ended; the nodes are up before.
 """
 
 import argparse
@@ -68,7 +69,8 @@ def as_bract(rounds: int, texts: Path) -> float:
     from server_app.rounds import Rounds, run
     from tests.harness import InProcessGrid
 
-    for cached in (worker.dataset, worker.partition, worker.shard, worker.layout, worker.classifier, worker.first_parts):
+    kept = (worker.dataset, worker.partition, worker.shard, worker.layout, worker.classifier, worker.first_parts)
+    for cached in kept:
         cached.cache_clear()  # a process that has just begun
     Rounds._measure = lambda self, state: None  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:

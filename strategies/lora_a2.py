@@ -31,9 +31,9 @@ Left open by the paper, chosen here:
 - The optimiser starts anew after the probe, as it does in every round.
 - `strategy.score` for its ablation: `magnitude` ‖D_k[m, i]‖, `sensitivity` sum_j |g_j D_k[m, i]_j| with g the
   probe's mean gradient. The paper names these two without their formulas. `released` is this project's, for
-  privacy: ‖B[:, i]‖ ‖A[i, :]‖ of the factors that the server sent, which have been released already, so that choosing costs
-  neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and sends all slots; from then on
-  clients of one budget choose alike.
+  privacy: ‖B[:, i]‖ ‖A[i, :]‖ of the factors that the server sent, which have been released already, so that
+  choosing costs neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and
+  sends all slots; from then on clients of one budget choose alike.
 - The probe is one epoch. Where `train.steps` sets the length of a turn, at most a fifth of it: the paper
   probes for one epoch and trains for five.
 - The budget is `federation.ranks` or the node's own `rank`, and may be a fraction; by default a quarter of

@@ -79,14 +79,20 @@ def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = Fa
 
 
 def missing(board: Board, found: dict[str, dict[str, Any]]) -> list[Cell]:
-    """What can be played now and is not yet known, in order and each once."""
+    """What can be played now and is not yet known, each once.
+
+    Question by question, tuning first and then seed by seed: so a board that is stopped has whole seeds, and a
+    process keeps what runs of one seed have in common.
+    """
     wanted: dict[str, Cell] = {}
-    for question, row, column in board.places():
-        cells = board.tuned(question, row, column)
-        point = board.best(question, row, column, found)
-        if point is not None:
-            cells = board.decisive(question, row, column, point)
-        wanted |= {cell.key: cell for cell in cells if cell.key not in found}
+    for question in board.questions:
+        cells: list[Cell] = []
+        for _, row, column in board.places(question):
+            point = board.best(question, row, column, found)
+            cells += board.tuned(question, row, column)
+            cells += board.decisive(question, row, column, point) if point is not None else []
+        cells.sort(key=lambda cell: (cell.tested, cell.seed))
+        wanted |= {cell.key: cell for cell in cells if cell.key not in found and cell.key not in wanted}
     return list(wanted.values())
 
 

@@ -13,6 +13,7 @@ from bract.errors import BractError
 from bract.settings import flatten, read
 
 Values = Mapping[str, Any]
+ALONE = "alone"  # in a row's settings: no federation, every client by itself
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,16 @@ class Question:
     columns: Mapping[str, Values]
     rates: Mapping[str, str]  # a column that takes the rates of another, for every row alike
     places: Mapping[tuple[str, str], Values]  # what a row says otherwise in one column
+    personal: bool = False  # of each client's own model, on its own mix of labels and on all
 
 
 @dataclass(frozen=True)
 class Board:
     """The whole of it."""
 
+    name: str
+    about: str
+    limits: str
     nodes: int
     settings: Values
     tuning_seed: int
@@ -64,6 +69,7 @@ class Board:
             tuning = value["tuning"]
             grid = _grid(flatten(tuning["grid"]))
             board = Board(
+                path.stem, " ".join(value.get("about", "").split()), value.get("limits", "").strip(),
                 int(value["nodes"]), flatten(value["settings"]), int(tuning["seed"]), grid,
                 [a | b for a in grid for b in _grid(flatten(tuning.get("private", {})))],
                 [int(seed) for seed in value["test"]["seeds"]],
@@ -76,14 +82,14 @@ class Board:
         for question, row, column in board.places():
             for point in board.points(question, row, column):
                 try:
-                    read({**board.of(question, row, column), **point})
+                    read({k: v for k, v in {**board.of(question, row, column), **point}.items() if k != ALONE})
                 except BractError as error:
                     raise BractError(f"{path}: {question.name}, {row}, {column}: {error}") from error
         return board
 
-    def places(self) -> Iterator[tuple[Question, str, str]]:
-        """Every place of every question's table."""
-        for question in self.questions:
+    def places(self, *questions: Question) -> Iterator[tuple[Question, str, str]]:
+        """Every place of these questions' tables, or of all."""
+        for question in questions or self.questions:
             for column in sorted(question.columns, key=lambda c: c in question.rates):  # those that lend rates first
                 for row in question.rows:
                     yield question, row, column
@@ -136,6 +142,7 @@ def _question(told: Mapping[str, Any]) -> Question:
         {name: flatten({k: v for k, v in column.items() if k != "rates-of"}) for name, column in columns.items()},
         {name: column["rates-of"] for name, column in columns.items() if "rates-of" in column},
         {(name, column): flatten(own) for name, row in rows.items() for column, own in row.get("in", {}).items()},
+        bool(told.get("personal", False)),
     )
     unknown = ({column for _, column in found.places} | set(found.rates.values())) - set(columns)
     if unknown:

@@ -5,81 +5,151 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.board.cells import Board, Question
+from benchmarks.board.cells import ALONE, Board, Question, Values
+from benchmarks.board.figure import Point, figure
 
 Found = Mapping[str, Mapping[str, Any]]
+SEEDS = "({} of {} seeds)"
 
 
 def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write the page; what is not yet played stands as such."""
+    """Write the page and its figure; what is not yet played stands as such."""
     found = {row["key"]: row for row in rows}
     text = [board_words(board, rows)]
     for question in board.questions:
         text += [f"## {question.name}\n", f"*{question.asks}*\n", table(board, question, found)]
         text += [tuning(board, question, found), question.answer or "Not answered yet.", ""]
+    drawn = points(board, found)
+    if drawn:
+        path.with_suffix(".svg").write_text(figure(drawn), encoding="utf-8")
+        text += ["## What does a byte buy?\n", f"![Accuracy over bytes]({path.with_suffix('.svg').name})\n"]
+        text += [f"Every place above that has been played, {len(drawn)} of them; hollow ones are private.\n"]
+    text += ["## What the board cannot say\n", board.limits, ""]
     path.write_text("\n".join(text), encoding="utf-8")
 
 
 def board_words(board: Board, rows: Sequence[Mapping[str, Any]]) -> str:
     """What holds for all tables."""
-    said = ", ".join(f"`{key} = {value}`" for key, value in board.settings.items())
+    said = ", ".join(f"`{key} = {value}`" for key, value in board.settings.items() if key != "lora.targets")
+    played = sum(row["minutes"] for row in rows) / 60
+    data = ", ".join(sorted({row["data"] for row in rows})) or "none yet"
     return f"""# The board
 
-Made by `python -m benchmarks.board page` from rows that `python -m benchmarks.board run` played; only the answers are
-written by hand.
+Made by `python -m benchmarks.board page` from rows (`{board.name}.jsonl`) that
+`python -m benchmarks.board run --data FOLDER` played; only the answers are written by hand.
+
+{board.about}
 
 - Every place of a table was tuned by itself, over the same number of points ({len(board.grid)} without privacy, \
-{len(board.private_grid)} with), by the accuracy on what the training clients hold out, with seed {board.tuning_seed}.
+{len(board.private_grid)} with), by the accuracy on what the training clients hold out, with seed \
+{board.tuning_seed}; a column
+  that takes the rates of another does so for all rows alike.
 - Test data was touched once, after tuning, with seeds {", ".join(map(str, board.seeds))}: mean ± standard deviation.
 - {board.nodes} clients; {said}.
-- Data: {", ".join(sorted({row["data"] for row in rows})) or "none yet"}. {len(rows)} runs, \
-{sum(row["minutes"] for row in rows) / 60:.1f} hours of one hardware thread.
+- Data: {data}. {len(rows)} runs, {played:.1f} hours of one core.
 """
 
 
 def table(board: Board, question: Question, found: Found) -> str:
     """Test accuracy and bytes, a line a row and a column a column."""
-    lines = ["| | " + " | ".join(question.columns) + " |", "|---" * (len(question.columns) + 1) + "|"]
+    heads = [f"{name} (rates of {question.rates[name]})" if name in question.rates else name
+             for name in question.columns]  # fmt: skip
+    if question.personal:
+        measures = ("own mix", "worst tenth", "all intents", "worst tenth", "MB up")
+        heads = [f"{name}: {measure}" for name in heads for measure in measures]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    show = personal if question.personal else place
     for row in question.rows:
-        cells = [place(board, question, row, column, found) for column in question.columns]
+        cells = [cell for column in question.columns for cell in show(board, question, row, column, found)]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def place(board: Board, question: Question, row: str, column: str, found: Found) -> str:
-    """One place of a table."""
+def decided(board: Board, question: Question, row: str, column: str, found: Found) -> list[Mapping[str, Any]]:
+    """The runs that are reported of a place, as many as there are."""
     point = board.best(question, row, column, found)
     if point is None:
-        return "…"
-    runs = [found[cell.key] for cell in board.decisive(question, row, column, point) if cell.key in found]
+        return []
+    return [found[cell.key] for cell in board.decisive(question, row, column, point) if cell.key in found]
+
+
+def place(board: Board, question: Question, row: str, column: str, found: Found) -> list[str]:
+    """One place of a table."""
+    runs = decided(board, question, row, column, found)
     if not runs:
-        return "…"
-    missing = len(board.seeds) - len(runs)
-    name = "test_accuracy" if "test_accuracy" in runs[0] else "accuracy"
-    words = spread([run[name] for run in runs]) + (f" ({len(runs)} of {len(board.seeds)} seeds)" if missing else "")
-    up, down = (statistics.mean(run[f"{way}_bytes"] for run in runs) / 1e6 for way in ("upload", "download"))
-    return f"{words}<br>{up:.2f} MB up, {down:.2f} down"
+        return ["…"]
+    words = spread([run[score(run)] for run in runs])
+    if len(runs) < len(board.seeds):
+        words += " " + SEEDS.format(len(runs), len(board.seeds))
+    up, down = (mean(runs, f"{way}_bytes") / 1e6 for way in ("upload", "download"))
+    values = mean(runs, "upload_values") / 1e6
+    return [f"{words}<br>{values:.2f} M values, {up:.2f} MB up, {down:.2f} MB down"]
+
+
+def personal(board: Board, question: Question, row: str, column: str, found: Found) -> list[str]:
+    """One place of a table of personal models."""
+    runs = decided(board, question, row, column, found)
+    names = ("accuracy_mean", "accuracy_worst", "test_accuracy", "test_worst")
+    if not runs:
+        return ["…"] * 5
+    part = f" {SEEDS.format(len(runs), len(board.seeds))}" if len(runs) < len(board.seeds) else ""
+    cells = [spread([run[name] for run in runs]) if name in runs[0] else "" for name in names]
+    return [cells[0] + part, *cells[1:], f"{mean(runs, 'upload_bytes') / 1e6:.2f}"]
 
 
 def tuning(board: Board, question: Question, found: Found) -> str:
-    """What was chosen, and how flat it was: the best point's lead over the middle one."""
+    """What was tried, and how flat it was."""
     lines = []
-    for row in question.rows:
-        said = []
-        for column in question.columns:
+    for column in question.columns:
+        for row in question.rows:
             point = board.best(question, row, column, found)
             if point is None or column in question.rates:
                 continue
+            tried = board.points(question, row, column)
             scores = [found[cell.key]["accuracy"] for cell in board.tuned(question, row, column)]
-            rates = ", ".join(f"{value:g}" for value in point.values())
-            said.append(f"{column}: {rates} (+{max(scores) - statistics.median(scores):.3f})")
-        if said:
-            lines.append(f"- {row}: {'; '.join(said)}")
+            told = ", ".join(
+                f"{'**' * (one is point)}{' '.join(f'{v:g}' for v in one.values())}: {s:.3f}{'**' * (one is point)}"
+                for one, s in zip(tried, scores, strict=True)
+            )
+            edges = [name for name in point if at_edge(name, point, tried)]
+            lead = f"; +{max(scores) - statistics.median(scores):.3f} over the median point"
+            lines.append(f"- {column}, {row}: {told}{lead}" + (f"; at the edge of {', '.join(edges)}" if edges else ""))
     if not lines:
         return ""
-    names = ", ".join(f"`{name}`" for name in board.private_grid[0])
-    head = f"<details><summary>Tuned, and by how much the best point led the median one ({names})</summary>\n\n"
+    names = ", ".join(f"`{name}`" for name in board.private_grid[0]) + " with privacy; the first ones without"
+    head = f"<details><summary>All points that were tried ({names}), with their validation accuracy</summary>\n\n"
     return head + "\n".join(lines) + "\n\n</details>\n"
+
+
+def at_edge(name: str, point: Values, tried: Sequence[Values]) -> bool:
+    """Whether a value is the largest that was tried: more might have been better."""
+    return len({one[name] for one in tried}) > 1 and point[name] == max(one[name] for one in tried)
+
+
+def points(board: Board, found: Found) -> list[Point]:
+    """Every place that has been played and that sends anything."""
+    drawn: dict[str, Point] = {}
+    for question, row, column in board.places():
+        runs = decided(board, question, row, column, found)
+        settings = board.of(question, row, column)
+        if not runs or settings.get(ALONE) or question.personal:
+            continue
+        words = f"{question.name}, {row}, {column}"
+        accuracy = statistics.mean(run[score(run)] for run in runs)
+        private = settings.get("privacy.unit", "example") != "none"
+        point = Point(settings["strategy.name"], words, mean(runs, "upload_bytes"), accuracy, private)
+        drawn.setdefault(runs[0]["key"], point)
+    return list(drawn.values())
+
+
+def score(run: Mapping[str, Any]) -> str:
+    """The accuracy that counts: on the test file, where there is one."""
+    return "test_accuracy" if "test_accuracy" in run else "accuracy"
+
+
+def mean(runs: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Over seeds."""
+    return statistics.mean(run[name] for run in runs)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.board.cells import Cell
+from benchmarks.board.cells import ALONE, Cell
 from bract.runfolder import read_rows
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,11 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
         values: dict[str, Any] = {**cell.settings, "seed": cell.seed, "run.folder": f"{home}/run"}
         if data:
             values |= {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"}
+        if values.pop(ALONE, False):
+            from benchmarks.board.alone import alone
+
+            row = alone(cell.nodes, values, f"{data}/test.csv" if data and cell.tested else "")
+            return {**row, "minutes": round((time.perf_counter() - start) / 60, 2)}
         if flower:
             by_flower(cell.nodes, values, Path(home))
         else:
@@ -52,6 +57,7 @@ def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
 def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
     """Accuracy on the test file: of the run's adapter, or of every client's own where models are personal."""
     import bract
+    from benchmarks.board.alone import worst
     from bract.data import load_test
     from bract.settings import DataSettings
 
@@ -64,5 +70,4 @@ def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
         table = load_test(DataSettings(test=f"{data}/test.csv"), predictor.labels)
         guessed = predictor.predict(table.texts)
         found.append(statistics.mean(one == right for one, right in zip(guessed, table.labels, strict=True)))
-    worst = sorted(found)[: max(1, len(found) // 10)]
-    return {"test_accuracy": statistics.mean(found), "test_worst": statistics.mean(worst)}
+    return {"test_accuracy": statistics.mean(found), "test_worst": worst(found)}

@@ -7,7 +7,14 @@ import torch
 
 
 def turn(
-    place: str, texts: Sequence[str], labels: Sequence[int], classes: int, shared: Any, steps: int, batch: int, lr: float
+    place: str,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    classes: int,
+    shared: Any,
+    steps: int,
+    batch: int,
+    lr: float,
 ) -> dict[str, torch.Tensor]:
     """Train the adapter and the head for so many steps, from what was received (None: from PEFT's first values)."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
