@@ -7,7 +7,8 @@ accuracy.
 
 By default without Flower's transport, on one thread. With `--machines`, by Flower's deployment runtime on this
 machine's loopback, eight nodes at once on all cores: there Flower's own SuperNode starts a process for every message,
-and `bract node` keeps one. From the moment that a run is handed in until it has ended; the nodes are up before.
+and `bract node` keeps one. From the moment that a run is handed in until it has ended; the nodes are up before. Bract
+still asks its clients to measure, who hold nothing out.
 """
 
 import argparse
@@ -27,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "public")]
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["BRACT_HOME"] = tempfile.mkdtemp()
 
+from bract.runfolder import read_rows
 from bract.settings import Settings, read
 
 CLIENTS = 8
@@ -42,7 +44,9 @@ def settings_of(rounds: int, texts: Path) -> dict[str, Any]:
 
 def as_public(rounds: int, texts: Path) -> float:
     """Seconds of the public way, in this process."""
+    import peft  # noqa: F401 - before the clock starts
     import torch
+    import transformers  # noqa: F401
     from public_app.task import turn  # type: ignore[import-not-found]  # an app of its own, by its own name
 
     from bract.base import locate
@@ -105,18 +109,25 @@ def by_machines(kind: str, rounds: int, texts: Path) -> float:
             values = {**settings_of(rounds, texts), "run.folder": f"{scratch}/run"}
             file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in values.items()))
             here.call(*BRACT, "run", ROOT, "--superlink", "here", "-c", file)
-        else:
-            config = f"rounds={rounds} texts={toml(str(texts))} model={toml(str(locate('minilm')))}"
-            flwr = tool("flwr")
-            told = here.call(flwr, "run", ROOT / "benchmarks" / "public", "here", "-c", config, "--format", "json")
-            status = ""
-            while not status.startswith("finished"):
-                time.sleep(0.5)
-                listed = here.call(flwr, "list", "--run-id", json.loads(told)["run-id"], "here", "--format", "json")
-                status = json.loads(listed)["runs"][0]["status"]
-            if status != "finished:completed":
-                raise SystemExit(here.call(flwr, "log", json.loads(told)["run-id"], "here", "--show"))
-        return time.perf_counter() - start
+            whole = time.perf_counter() - start
+            rows = read_rows(Path(scratch) / "run" / "rounds.jsonl")
+            print(f"Bract: {whole:.1f} s, of which rounds {[row['seconds'] for row in rows]}", flush=True)
+            return whole
+        train = Settings().train
+        config = f"rounds={rounds} texts={toml(str(texts))} model={toml(str(locate('minilm')))} "
+        config += f"steps={train.steps} batch={train.batch} lr={RATE}"
+        flwr = tool("flwr")
+        told = here.call(flwr, "run", ROOT / "benchmarks" / "public", "here", "-c", config, "--format", "json")
+        run, status = json.loads(told)["run-id"], ""
+        while not status.startswith("finished"):
+            time.sleep(2)
+            listed = here.call(flwr, "list", "--run-id", run, "here", "--format", "json")
+            status = json.loads(listed)["runs"][0]["status"]
+        if status != "finished:completed":
+            raise SystemExit(here.call(flwr, "log", run, "here", "--show"))
+        whole = time.perf_counter() - start
+        print(f"as public: {whole:.1f} s", flush=True)
+        return whole
 
 
 def demo_texts(place: Path) -> Path:

@@ -23,7 +23,6 @@ def train(threads: int, epochs: int) -> None:
     """Private epochs of the demo's texts; says when it is about to begin, and waits to be told."""
     import torch
 
-    torch.set_num_threads(threads)
     from benchmarks.training import SIZES, Trainer, examples_of, model_of
 
     torch.set_num_threads(threads)
@@ -43,8 +42,8 @@ def timed(processes: int, threads: int, epochs: int) -> float:
     running = [subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, **pipes)  # type: ignore[call-overload]
                for _ in range(processes)]  # fmt: skip
     for process in running:
-        while "ready" not in process.stdout.readline():
-            pass
+        if not any("ready" in line for line in iter(process.stdout.readline, "")):
+            raise SystemExit("a worker died")
     start = time.perf_counter()
     for process in running:
         process.stdin.write("go\n")

@@ -17,7 +17,6 @@ from torch.nn import functional
 from bract import bylength
 from bract.errors import BractError
 from bract.examples import Examples
-from bract.layout import Part
 from bract.model import Classifier, batch_of
 from client_app.clip import Clip, squares
 from client_app.company import SHARED, probe
@@ -34,7 +33,7 @@ from client_app.prefix import Prefix
 CALL = {"cpu": bylength.CALL, "cuda": 2048}
 MOST = {"cpu": 1024, "cuda": 65536}
 
-_bytes_a_token: WeakKeyDictionary[Classifier, dict[tuple[Part, ...], float]] = WeakKeyDictionary()  # by what trains
+_bytes_a_token: WeakKeyDictionary[Classifier, dict[tuple[str, ...], float]] = WeakKeyDictionary()  # by what trains
 
 
 class FusedEngine:
@@ -126,11 +125,10 @@ class FusedEngine:
             return logits
 
         half, most = room(self._flat.device) / 2, MOST[self._flat.device.type]
-        trained = tuple(sorted({piece.part for piece in self._flat.pieces}))
         known = _bytes_a_token.setdefault(self._model, {})
-        if trained not in known:
-            known[trained] = bytes_a_token(passed, self._model.shape.length)
-        a_token = known[trained]
+        key = (self.kernel.name, *sorted({piece.part for piece in self._flat.pieces}))
+        a_token = known.get(key) or bytes_a_token(passed, self._model.shape.length)
+        known[key] = a_token  # zero is no answer: it is asked again
         a_row = self._flat.factors * self._flat.dtype.itemsize if self._alone else 0
         return (
             min(most, max(1, int(half / a_token))) if a_token else most // 4,

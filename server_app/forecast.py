@@ -65,7 +65,7 @@ def forecast(settings: Settings, clients: int) -> list[str]:
     steps = [steps_of(settings.train, count) if count else 0 for count in examples]
     probes = [probe_steps(settings.train, count) if count else 0 for count in examples]
     plan = strategy.plan(1, everyone[0])
-    about = "about " if plan.select else "at most " if plan.prune else ""
+    about = "about " if plan.select or strategy.plan(2, everyone[0]).select else "at most " if plan.prune else ""
     empty = sum(count == 0 for count in examples)
     return [
         f"method     {settings.strategy.name}: trains {_names(plan.trains)}; sends {_names(plan.sends)}; "

@@ -33,9 +33,10 @@ Left open by the paper, chosen here:
   probe's mean gradient. The paper names these two without their formulas. `released` is this project's, for
   privacy: ‖B[:, i]‖ ‖A[i, :]‖ of the factors that the server sent, which have been released already, so that
   choosing costs neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and
-  sends all slots; from then on clients of one budget choose alike.
+  sends all slots; from then on clients of one budget choose alike, and mostly the same: what is chosen grows.
 - The probe is one epoch. Where `train.steps` sets the length of a turn, at most a fifth of it: the paper
-  probes for one epoch and trains for five.
+  probes for one epoch and trains for five. A probe of one step of a fresh AdamW knows nothing: that step has one
+  size in every coordinate, whatever the gradient.
 - The budget is `federation.ranks` or the node's own `rank`, and may be a fraction; by default a quarter of
   lora.rank. (The paper mostly sends 8, 4, 2 or 1 of 16.)
 
@@ -61,13 +62,17 @@ class LoRAA2(FederatedLora):
         layout = self.federation.layout
         count = budget(min(member.rank, layout.rank), len(layout.modules))
         score: Any = self.federation.strategy.score  # text in the settings, which have checked it
-        if score == "released" and server_round <= 1:
+        if score == "released" and not self._something_released(server_round):
             return replace(self.in_turn(server_round, member), changes=True)
         return replace(
             self.in_turn(server_round, member),
             select=Select(count, score, reuse=self.federation.strategy.probe == "first-epoch"),
             changes=True,
         )
+
+    def _something_released(self, server_round: int) -> bool:
+        """Whether B is no longer zero, as far as is known: in round 1 nobody has trained it, or all have abstained."""
+        return server_round > 1 and ("B" not in self._arrays or bool(self._arrays["B"].any()))
 
     def merger(self, plan: Plan) -> Merger:
         """Changes are added to what was there."""

@@ -1,11 +1,13 @@
 """The board: what is played, in what order, and that it goes on where it stopped."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from benchmarks.board.__main__ import HERE, digest, fill, missing
 from benchmarks.board.cells import Board
+from benchmarks.board.figure import Point, figure
 from benchmarks.board.page import write
 from benchmarks.board.play import play
 from bract.errors import BractError
@@ -79,7 +81,7 @@ def test_it_stops_and_goes_on(board, data, tmp_path, capsys):
     assert not read_rows(rows)
     one = missing(board, {})[0]
     known = play(one, data)
-    told = {"key": one.key, "data": digest(data), "seed": one.seed, "settings": dict(one.settings)}
+    told = {"key": one.key, "data": digest(data), "seed": one.seed, "tested": False, "settings": dict(one.settings)}
     rows.write_text(json.dumps({**told, **known}) + "\n")
     fill(board, rows, data, 2)
     found = read_rows(rows)
@@ -95,6 +97,59 @@ def test_it_stops_and_goes_on(board, data, tmp_path, capsys):
     page = (tmp_path / "results.md").read_text()
     assert "…" not in page.split("## First")[1]
     assert "This one." in page
+
+
+PERSONAL = """
+[[question]]
+name = "Second"
+asks = "Worth it?"
+personal = true
+columns.mix = { lora.rank = 2, data.holdout = 0.3 }
+rows.alone = { strategy.name = "fedit", alone = true }
+rows.fedsa.strategy.name = "fedsa"
+"""
+
+
+def test_personal_models_stand_beside_training_alone(tmp_path, model_folder, data):
+    path = tmp_path / "personal.toml"
+    path.write_text(SMALL.format(model=model_folder).split("[[question]]")[0] + PERSONAL)
+    board, rows = Board.load(path), tmp_path / "rows.jsonl"
+    fill(board, rows, data, 2)
+    found = read_rows(rows)
+    assert len(found) == 2 * (2 + 1)
+    by_itself = [row for row in found if row["settings"].get("alone")]
+    assert all(row["upload_bytes"] == 0 for row in by_itself)
+    assert all(0 <= row["test_worst"] <= row["test_accuracy"] <= 1 for row in found if row["tested"])
+    assert {row["accuracy"] for row in by_itself} != {0.0}
+    (again,) = (row for row in by_itself if row["tested"])
+    known = {row["key"]: row for row in found if not row["tested"]}
+    (cell,) = (cell for cell in missing(board, known) if cell.key == again["key"])
+    assert {**again, **play(cell, data), "minutes": 0} == {**again, "minutes": 0}
+    write(board, found, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text()
+    assert "mix: worst tenth" in page
+    assert page.count("| alone | 0.") + page.count("| alone | 1.") == 1
+
+
+def test_a_run_that_cannot_be_played_is_the_worst_and_the_board_goes_on(board, data, tmp_path, monkeypatch):
+    def fails(cell, data, flower=False):
+        if cell.settings["train.lr"] == 0.05:
+            raise BractError("it diverged")
+        return {"accuracy": 0.1, "upload_bytes": 1, "download_bytes": 1, "upload_values": 1, "minutes": 0.0}
+
+    monkeypatch.setattr("benchmarks.board.__main__.play", fails)
+    monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
+    rows = tmp_path / "rows.jsonl"
+    fill(board, rows, data, 2)
+    found = read_rows(rows)
+    assert {row["error"] for row in found if "error" in row} == {"it diverged"}
+    assert all(row["settings"]["train.lr"] == 0.001 for row in found if row["tested"])
+
+
+def test_a_figure_shows_a_split_and_a_budget_at_a_time():
+    drawn = figure("dirichlet:0.5", [Point("ffa", "a < b", 1e6, 0.5), Point("fedit", "c", 3e7, 0.8)])
+    assert drawn.count("<circle") == 2 + 2  # and the legend
+    assert "a &lt; b: 0.500, 1.00 MB" in drawn
 
 
 @pytest.mark.long

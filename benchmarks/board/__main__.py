@@ -71,11 +71,20 @@ def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = Fa
             for job in done:
                 cell = under_way.pop(job)
                 told = {"key": cell.key, "data": mark, "seed": cell.seed, "tested": cell.tested}
-                row = {**told, **job.result(), "settings": dict(cell.settings)}
+                row = {**told, **outcome(job), "settings": dict(cell.settings)}
                 found[cell.key] = row
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 say(row, board, found)
+
+
+def outcome(job: Future[dict[str, Any]]) -> dict[str, Any]:
+    """What a cell gave. One that cannot be played (it diverged, say) is a result too: the worst of all."""
+    try:
+        return job.result()
+    except BractError as error:
+        nothing = dict.fromkeys(("upload_bytes", "download_bytes", "upload_values"), 0)
+        return {**nothing, "accuracy": None, "error": str(error), "minutes": 0.0}
 
 
 def missing(board: Board, found: dict[str, dict[str, Any]]) -> list[Cell]:
@@ -100,7 +109,8 @@ def say(row: dict[str, Any], board: Board, found: dict[str, Any]) -> None:
     """A line a cell."""
     settings = {k: v for k, v in row["settings"].items() if board.settings.get(k) != v}
     words = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
-    score = f"test {row['test_accuracy']:.4f}" if "test_accuracy" in row else f"validation {row['accuracy']:.4f}"
+    score = f"test {row['test_accuracy']:.4f}" if "test_accuracy" in row else f"validation {row['accuracy'] or 0:.4f}"
+    score = f"failed: {row['error']}" if "error" in row else score
     print(f"{len(found)} cells; seed {row['seed']}, {words}: {score}, {row['minutes']:.1f} min", flush=True)
 
 

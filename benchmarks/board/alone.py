@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.board.play import worst
+from bract.data import load_test
 from bract.examples import examples, measure, pad_id
 from bract.model import shape
-from bract.settings import Settings, read
+from bract.settings import DataSettings, Settings, read
 from client_app import worker
 from client_app.train import train
 from server_app.rounds import between_clients
@@ -16,9 +18,6 @@ from server_app.rounds import between_clients
 
 def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     """A row like that of a federated run: each client's A and B (and head, where it is its own), turn after turn."""
-    from bract.data import load_test
-    from bract.settings import DataSettings
-
     torch.set_num_threads(1)
     settings = read({**Settings().flat(), **values})
     labels = worker.dataset(settings.data, settings.seed)[1]
@@ -47,8 +46,3 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     if tested:
         row |= {"test_accuracy": statistics.mean(tested), "test_worst": worst(tested)}
     return row
-
-
-def worst(accuracies: list[float]) -> float:
-    """Of the worst tenth, which is one at least."""
-    return statistics.mean(sorted(accuracies)[: max(1, len(accuracies) // 10)])

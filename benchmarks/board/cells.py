@@ -71,7 +71,7 @@ class Board:
             board = Board(
                 path.stem, " ".join(value.get("about", "").split()), value.get("limits", "").strip(),
                 int(value["nodes"]), flatten(value["settings"]), int(tuning["seed"]), grid,
-                [a | b for a in grid for b in _grid(flatten(tuning.get("private", {})))],
+                _grid(flatten(tuning["private"])) if "private" in tuning else grid,
                 [int(seed) for seed in value["test"]["seeds"]],
                 [_question(told) for told in value["question"]],
             )  # fmt: skip
@@ -80,6 +80,8 @@ class Board:
         if board.tuning_seed in board.seeds:
             raise BractError(f"{path}: tuning.seed = {board.tuning_seed} is among test.seeds")
         for question, row, column in board.places():
+            if board.private(question, row, column) and board.of(question, row, column).get(ALONE):
+                raise BractError(f"{path}: {question.name}, {row}, {column}: alone is without privacy")
             for point in board.points(question, row, column):
                 try:
                     read({k: v for k, v in {**board.of(question, row, column), **point}.items() if k != ALONE})
@@ -105,8 +107,11 @@ class Board:
 
     def points(self, question: Question, row: str, column: str) -> Sequence[Values]:
         """What is tried there: as many points for every method, whatever the row itself says of rates."""
-        private = self.of(question, row, column).get("privacy.unit", "example") != "none"
-        return self.private_grid if private else self.grid
+        return self.private_grid if self.private(question, row, column) else self.grid
+
+    def private(self, question: Question, row: str, column: str) -> bool:
+        """Whether there is privacy at a place."""
+        return bool(self.of(question, row, column).get("privacy.unit", "example") != "none")
 
     def tuned(self, question: Question, row: str, column: str) -> list[Cell]:
         """The runs that tune a place."""
@@ -128,7 +133,7 @@ class Board:
         if any(cell.key not in found for cell in cells):
             return None
         points = self.points(question, row, question.rates.get(column, column))
-        scores = [found[cell.key]["accuracy"] for cell in cells]
+        scores = [found[cell.key].get("accuracy") or 0.0 for cell in cells]  # a run that failed has none
         return points[scores.index(max(scores))]
 
 

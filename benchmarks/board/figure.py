@@ -1,4 +1,4 @@
-"""What does a byte buy? Every place of the board as a point, accuracy over bytes sent up, as one SVG."""
+"""What does a byte buy? Places of the board as points, accuracy over bytes sent up, as an SVG."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,16 @@ WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860, 460, 60, 24, 190, 52
 
 @dataclass(frozen=True)
 class Point:
-    """A place: its method, what it is in words, whether it is private."""
+    """A place: its method, and what it is in words."""
 
     method: str
     words: str
     bytes_up: float
     accuracy: float
-    private: bool
 
 
-def figure(points: Sequence[Point]) -> str:
-    """Bytes on a logarithmic axis; hollow where there is privacy; the words of a point are its tooltip."""
+def figure(title: str, points: Sequence[Point]) -> str:
+    """Bytes on a logarithmic axis; the words of a point are its tooltip."""
     methods = sorted({point.method for point in points})
     low = math.floor(math.log10(min(point.bytes_up for point in points)) * 2) / 2
     high = math.ceil(math.log10(max(point.bytes_up for point in points)) * 2) / 2
@@ -34,7 +33,7 @@ def figure(points: Sequence[Point]) -> str:
     shape = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12"'
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {shape}>',
-        "<title>Test accuracy over bytes that all clients sent up in the whole run</title>",
+        f"<title>{escape(title)}: test accuracy over bytes that all clients sent up in the whole run</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     for step in range(round((1 - floor) * 10) + 1):
@@ -49,19 +48,16 @@ def figure(points: Sequence[Point]) -> str:
         drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{megabytes}</text>')
     middle, words = (LEFT + WIDTH - RIGHT) / 2, "MB sent up by all clients, whole run"
     drawn.append(f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">{words}</text>')
-    drawn.append(f'<text x="{LEFT}" y="14">test accuracy</text>')
+    drawn.append(f'<text x="{LEFT}" y="14">test accuracy; {escape(title)}</text>')
     for point in points:
         x, y = place(point)
         colour = COLOURS[methods.index(point.method) % len(COLOURS)]
-        fill = "white" if point.private else colour
         drawn.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2">'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}" fill-opacity="0.8">'
             f"<title>{escape(point.words)}: {point.accuracy:.3f}, {point.bytes_up / 1e6:.2f} MB</title></circle>"
         )
     for i, method in enumerate(methods):
         y = TOP + 16 + 20 * i
         drawn.append(f'<circle cx="{WIDTH - RIGHT + 20}" cy="{y - 4}" r="5" fill="{COLOURS[i % len(COLOURS)]}"/>')
         drawn.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{escape(method)}</text>')
-    y = TOP + 26 + 20 * len(methods)
-    drawn.append(f'<text x="{WIDTH - RIGHT + 14}" y="{y}" fill="#555">hollow: with privacy</text>')
     return "\n".join([*drawn, "</svg>\n"])

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.board.cells import ALONE, Board, Question, Values
+from benchmarks.board.cells import ALONE, Board, Question
 from benchmarks.board.figure import Point, figure
+from bract.settings import Settings
 
 Found = Mapping[str, Mapping[str, Any]]
 SEEDS = "({} of {} seeds)"
+MANY = 3  # points, below which a figure shows nothing
+BYTES = "one figure for each split and budget. The words of a point are its tooltip."
 
 
 def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -17,13 +20,15 @@ def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     found = {row["key"]: row for row in rows}
     text = [board_words(board, rows)]
     for question in board.questions:
-        text += [f"## {question.name}\n", f"*{question.asks}*\n", table(board, question, found)]
+        text += [f"## {question.name}\n", f"*{question.asks}*\n", apart(board, question), table(board, question, found)]
         text += [tuning(board, question, found), question.answer or "Not answered yet.", ""]
-    drawn = points(board, found)
-    if drawn:
-        path.with_suffix(".svg").write_text(figure(drawn), encoding="utf-8")
-        text += ["## What does a byte buy?\n", f"![Accuracy over bytes]({path.with_suffix('.svg').name})\n"]
-        text += [f"Every place above that has been played, {len(drawn)} of them; hollow ones are private.\n"]
+    panels = {name: drawn for name, drawn in points(board, found).items() if len(drawn) > MANY}
+    if panels:
+        text += ["## What does a byte buy?\n", f"Every place of the tables above with all its seeds; {BYTES}\n"]
+    for i, (name, drawn) in enumerate(panels.items(), 1):
+        place = path.with_name(f"{path.stem}-{i}.svg")
+        place.write_text(figure(name, drawn), encoding="utf-8")
+        text.append(f"![{name}]({place.name})\n")
     text += ["## What the board cannot say\n", board.limits, ""]
     path.write_text("\n".join(text), encoding="utf-8")
 
@@ -31,6 +36,10 @@ def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 def board_words(board: Board, rows: Sequence[Mapping[str, Any]]) -> str:
     """What holds for all tables."""
     said = ", ".join(f"`{key} = {value}`" for key, value in board.settings.items() if key != "lora.targets")
+    keys = {cell.key for question, row, column in board.places()
+            for cell in board.tuned(question, row, column)}  # fmt: skip
+    strange = [row for row in rows if not row["tested"] and row["key"] not in keys]
+    gone = f" {len(strange)} of them are of points that are no longer tried." if strange else ""
     played = sum(row["minutes"] for row in rows) / 60
     data = ", ".join(sorted({row["data"] for row in rows})) or "none yet"
     return f"""# The board
@@ -44,10 +53,23 @@ Made by `python -m benchmarks.board page` from rows (`{board.name}.jsonl`) that
 {len(board.private_grid)} with), by the accuracy on what the training clients hold out, with seed \
 {board.tuning_seed}; a column
   that takes the rates of another does so for all rows alike.
-- Test data was touched once, after tuning, with seeds {", ".join(map(str, board.seeds))}: mean ± standard deviation.
-- {board.nodes} clients; {said}.
-- Data: {data}. {len(rows)} runs, {played:.1f} hours of one core.
+- Test data is touched after tuning alone, with seeds {", ".join(map(str, board.seeds))}: mean ± standard deviation.
+- {board.nodes} clients; where a question says nothing else, {said}.
+- Data: {data}. {len(rows)} runs, {played:.1f} hours of one core.{gone}
 """
+
+
+def apart(board: Board, question: Question) -> str:
+    """What each column and row of a question sets."""
+    lines = []
+    for kind, named in (("column", question.columns), ("row", question.rows)):
+        for name, settings in named.items():
+            own = {f"{k}": v for k, v in settings.items()}
+            for (row, column), more in question.places.items():
+                if kind == "row" and row == name:
+                    own |= {f"{k} in {column}": v for k, v in more.items()}
+            lines.append(f"- {kind} {name}: " + ", ".join(f"`{key} = {value}`" for key, value in own.items()))
+    return "<details><summary>Settings</summary>\n\n" + "\n".join(lines) + "\n\n</details>\n"
 
 
 def table(board: Board, question: Question, found: Found) -> str:
@@ -111,9 +133,8 @@ def tuning(board: Board, question: Question, found: Found) -> str:
                 f"{'**' * (one is point)}{' '.join(f'{v:g}' for v in one.values())}: {s:.3f}{'**' * (one is point)}"
                 for one, s in zip(tried, scores, strict=True)
             )
-            edges = [name for name in point if at_edge(name, point, tried)]
             lead = f"; +{max(scores) - statistics.median(scores):.3f} over the median point"
-            lines.append(f"- {column}, {row}: {told}{lead}" + (f"; at the edge of {', '.join(edges)}" if edges else ""))
+            lines.append(f"- {column}, {row}: {told}{lead}")
     if not lines:
         return ""
     names = ", ".join(f"`{name}`" for name in board.private_grid[0]) + " with privacy; the first ones without"
@@ -121,25 +142,24 @@ def tuning(board: Board, question: Question, found: Found) -> str:
     return head + "\n".join(lines) + "\n\n</details>\n"
 
 
-def at_edge(name: str, point: Values, tried: Sequence[Values]) -> bool:
-    """Whether a value is the largest that was tried: more might have been better."""
-    return len({one[name] for one in tried}) > 1 and point[name] == max(one[name] for one in tried)
-
-
-def points(board: Board, found: Found) -> list[Point]:
-    """Every place that has been played and that sends anything."""
-    drawn: dict[str, Point] = {}
+def points(board: Board, found: Found) -> dict[str, list[Point]]:
+    """Every place with all its seeds that sends anything, by split and budget."""
+    panels: dict[str, dict[str, Point]] = {}
     for question, row, column in board.places():
         runs = decided(board, question, row, column, found)
-        settings = board.of(question, row, column)
-        if not runs or settings.get(ALONE) or question.personal:
+        settings = {**Settings().flat(), **board.of(question, row, column)}
+        if len(runs) < len(board.seeds) or settings.get(ALONE) or question.personal:
             continue
-        words = f"{question.name}, {row}, {column}"
+        private = board.private(question, row, column)
+        budget = f"epsilon {settings['privacy.epsilon']:g}" if private else "no privacy"
+        steps = f"{settings['rounds']} rounds of {settings['train.steps']} steps of {settings['train.batch']}"
         accuracy = statistics.mean(run[score(run)] for run in runs)
-        private = settings.get("privacy.unit", "example") != "none"
-        point = Point(settings["strategy.name"], words, mean(runs, "upload_bytes"), accuracy, private)
-        drawn.setdefault(runs[0]["key"], point)
-    return list(drawn.values())
+        point = Point(
+            settings["strategy.name"], f"{question.name}, {row}, {column}", mean(runs, "upload_bytes"), accuracy
+        )
+        panel = panels.setdefault(f"{settings['data.partition']}, {budget}, {steps}", {})
+        panel.setdefault(runs[0]["key"], point)
+    return {name: list(panel.values()) for name, panel in panels.items()}
 
 
 def score(run: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Playing one cell: in this process, or through Flower's own simulation. Both give the same numbers."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -57,7 +58,6 @@ def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
 def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
     """Accuracy on the test file: of the run's adapter, or of every client's own where models are personal."""
     import bract
-    from benchmarks.board.alone import worst
     from bract.data import load_test
     from bract.settings import DataSettings
 
@@ -71,3 +71,8 @@ def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
         guessed = predictor.predict(table.texts)
         found.append(statistics.mean(one == right for one, right in zip(guessed, table.labels, strict=True)))
     return {"test_accuracy": statistics.mean(found), "test_worst": worst(found)}
+
+
+def worst(accuracies: list[float]) -> float:
+    """Mean of the worst tenth, which is one at least."""
+    return statistics.mean(sorted(accuracies)[: math.ceil(len(accuracies) / 10)])

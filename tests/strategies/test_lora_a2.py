@@ -108,3 +108,7 @@ def test_slots_chosen_by_what_was_released_cost_no_probe_and_begin_with_all():
     assert second.select == Select(2, "released")
     assert not second.select.probes
     assert not second.select.extra
+    sent(strategy, 2, {"A": PAIR_A, "B": np.zeros_like(PAIR_B)})  # all abstained in round 1
+    assert strategy.plan(2, strategy.federation.members[1]).select is None
+    sent(strategy, 3, PARTS)
+    assert strategy.plan(3, strategy.federation.members[1]).select == Select(2, "released")
