@@ -54,6 +54,7 @@ Made by `python -m benchmarks.board page` from rows (`{board.name}.jsonl`) that
 {board.tuning_seed}; a column
   that takes the rates of another does so for all rows alike.
 - Test data is touched after tuning alone, with seeds {", ".join(map(str, board.seeds))}: mean ± standard deviation.
+  Below it stands the difference from the column's first row, seed by seed.
 - {board.nodes} clients; where a question says nothing else, {said}.
 - Data: {data}. {len(rows)} runs, {played:.1f} hours of one core.{gone}
 """
@@ -103,9 +104,19 @@ def place(board: Board, question: Question, row: str, column: str, found: Found)
     words = spread([run[score(run)] for run in runs])
     if len(runs) < len(board.seeds):
         words += " " + SEEDS.format(len(runs), len(board.seeds))
+    words += against(runs, decided(board, question, next(iter(question.rows)), column, found))
     up, down = (mean(runs, f"{way}_bytes") / 1e6 for way in ("upload", "download"))
     values = mean(runs, "upload_values") / 1e6
     return [f"{words}<br>{values:.2f} M values, {up:.2f} MB up, {down:.2f} MB down"]
+
+
+def against(runs: Sequence[Mapping[str, Any]], first: Sequence[Mapping[str, Any]]) -> str:
+    """The difference from a column's first row, seed by seed: both have the same split and the same first values."""
+    base = {run["seed"]: run[score(run)] for run in first}
+    apart = [run[score(run)] - base[run["seed"]] for run in runs if run["seed"] in base]
+    if len(apart) < 2 or not any(apart):
+        return ""
+    return f"<br>{statistics.mean(apart):+.3f} ± {statistics.stdev(apart):.3f}"
 
 
 def personal(board: Board, question: Question, row: str, column: str, found: Found) -> list[str]:
