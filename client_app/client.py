@@ -132,7 +132,9 @@ class Client:
         """Train what is laid in, keep what stays, and make the reply."""
         before: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
         probe, left = self._steps(plan, private)
-        if plan.select is not None:
+        if plan.select is not None and not plan.select.probes:
+            slots = scoring.best(scoring.standing(self.layout, before), plan.select.count, slots)
+        elif plan.select is not None:
             slots = self._selected(net, plan, plan.select, before, slots, probe, private)
         trained = self._trained(net, plan, slots, left, private, penalty=self._penalty(plan, slots))
         after: Parts = {part: net.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
@@ -157,7 +159,7 @@ class Client:
             return private.mechanism.probe, private.mechanism.steps - private.mechanism.probe
         count = len(self.shard.train)
         steps, probe = steps_of(self.settings.train, count), probe_steps(self.settings.train, count)
-        return probe, steps - (probe if plan.select is not None and plan.select.probes and plan.select.reuse else 0)
+        return probe, steps - (probe if plan.select is not None and plan.select.reuse else 0)
 
     def _account(self) -> Account:
         source = identity(self.settings.data)
@@ -202,11 +204,8 @@ class Client:
     ) -> Slots:
         """Train unmasked for some steps and score what changed: the best slots.
 
-        Everything is put back, or, where the probe is reused, everything but the best slots and the head. Where
-        the score is of what came down, nothing is trained.
+        Everything is put back, or, where the probe is reused, everything but the best slots and the head.
         """
-        if not select.probes:
-            return scoring.best(scoring.standing(self.layout, before, slots), select.count)
         (part,) = (part for part in plan.trains if part != "head")
         probe = self._trained(
             net, plan, slots, steps, private, rng=self._rng(plan.round, 2), gradients=select.score == "sensitivity"
@@ -216,9 +215,7 @@ class Client:
         found = scoring.scores(self.layout, part, change, frozen, probe.gradients.get(part, change), select.score)
         if not np.isfinite(found).all():
             raise BractError(f"the probe diverged: {part} is no longer finite; try a smaller train.lr")
-        if slots is not None:
-            found[np.setdiff1d(np.arange(self.layout.slots), slots)] = -1.0
-        chosen = scoring.best(found, select.count)
+        chosen = scoring.best(found, select.count, slots)
         start = before[part].copy()
         if select.reuse:
             where = self.layout.positions(part, chosen)

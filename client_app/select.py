@@ -29,16 +29,15 @@ def scores(
     return norms(layout, part, change) * norms(layout, other, frozen)
 
 
-def standing(layout: Layout, parts: Parts, slots: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    """What each slot does to the model as it stands, ‖B[:,i]‖ ‖A[i,:]‖; below zero outside the named slots."""
-    found = norms(layout, "B", parts["B"]) * norms(layout, "A", parts["A"])
-    if slots is not None:
-        found[np.setdiff1d(np.arange(layout.slots), slots)] = -1.0
-    return found
+def standing(layout: Layout, parts: Parts) -> NDArray[np.float64]:
+    """What each slot does to the model as it stands: ‖B[:,i]‖ ‖A[i,:]‖."""
+    return norms(layout, "B", parts["B"]) * norms(layout, "A", parts["A"])
 
 
-def best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The slots with the highest values, in slot order; of equal ones the first."""
+def best(values: NDArray[np.float64], count: int, inside: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """The slots with the highest values, of all or of those named, in slot order; of equal ones the first."""
+    if inside is not None:
+        values = np.where(np.isin(np.arange(len(values)), inside), values, -1.0)
     order = np.argsort(-values, kind="stable")
     return np.sort(order[:count]).astype(np.int64)
 

@@ -48,5 +48,7 @@ def test_the_best_are_of_the_whole_model_and_ties_go_to_the_first():
 
 
 def test_what_was_released_is_scored_without_a_probe():
-    assert standing(LAYOUT, {"A": A, "B": B}).tolist() == pytest.approx([5, 2, 10, 2])
-    assert standing(LAYOUT, {"A": A, "B": B}, np.array([1, 3])).tolist() == pytest.approx([-1, 2, -1, 2])
+    found = standing(LAYOUT, {"A": A, "B": B})
+    assert found.tolist() == pytest.approx([5, 2, 10, 2])
+    assert best(found, 1).tolist() == [2]
+    assert best(found, 1, np.array([1, 3])).tolist() == [1]
