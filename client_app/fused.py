@@ -33,7 +33,7 @@ from client_app.prefix import Prefix
 CALL = {"cpu": bylength.CALL, "cuda": 2048}
 MOST = {"cpu": 1024, "cuda": 65536}
 
-_bytes_a_token: WeakKeyDictionary[Classifier, dict[tuple[str, ...], float]] = WeakKeyDictionary()  # by what trains
+_bytes_a_token: WeakKeyDictionary[Classifier, dict[tuple[str, ...], float]] = WeakKeyDictionary()  # by kernel and parts
 
 
 class FusedEngine:

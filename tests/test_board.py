@@ -152,6 +152,11 @@ def test_a_figure_shows_a_split_and_a_budget_at_a_time():
     assert "a &lt; b: 0.500, 1.00 MB" in drawn
 
 
+def test_a_folder_without_the_data_is_named(tmp_path):
+    with pytest.raises(BractError, match="should hold train.csv, test.csv and labels.json"):
+        digest(str(tmp_path))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("row", ["ffa", "fedsa"])
 def test_a_cell_gives_the_same_numbers_through_flower(board, data, row):

@@ -118,7 +118,12 @@ def digest(data: str) -> str:
     """Which data it is, without saying where."""
     if not data:
         return "demo"
-    whole = b"".join((Path(data) / name).read_bytes() for name in ("train.csv", "test.csv", "labels.json"))
+    try:
+        whole = b"".join((Path(data) / name).read_bytes() for name in ("train.csv", "test.csv", "labels.json"))
+    except OSError as error:
+        raise BractError(
+            f"--data {data}: should hold train.csv, test.csv and labels.json ({error.strerror})"
+        ) from error
     return f"{Path(data).name}-{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
