@@ -89,7 +89,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     if everything:
         parts = ("A", "B", "head")
     train(
-        net, net.layout, of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps),
+        net, of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps),
         parts, np.random.default_rng(seed), pad=pad_id(form.place),
     )  # fmt: skip
     measured = measure(net, of(np.concatenate([s.holdout for s in shards])))

@@ -108,7 +108,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         train(
-            net, net.layout, examples, settings.train, ("A", "B", "head"), rng, steps=count,
+            net, examples, settings.train, ("A", "B", "head"), rng, steps=count,
             pad=pad_id(form.place),
         )  # fmt: skip
 

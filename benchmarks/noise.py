@@ -77,7 +77,7 @@ def main() -> None:
                 for part, vector in start.items():
                     net.set(part, vector, layout)
                 private = Private(replace(quiet, sigma=s), SecureNoise())
-                train(net, layout, nothing, descent, parts, np.random.default_rng(0), pad=0, private=private)
+                train(net, nothing, descent, parts, np.random.default_rng(0), pad=0, private=private)
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))
         one, two = (statistics.mean(found[both]) for both in (False, True))
         print(f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"

@@ -32,13 +32,13 @@ from bract.mechanism import Mechanism
 from bract.model import Classifier, Shape, build
 from bract.noise import SecureNoise
 from bract.settings import TrainSettings
+from client_app.descent import Descent
 from client_app.engine import Rows
 from client_app.flat import Flat
 from client_app.oracle import MICRO, OpacusEngine
 from client_app.pick import pick
 from client_app.plain import PlainGradients
 from client_app.private import PrivateGradients
-from client_app.train import _optimizer
 
 # Texts, how many of them are in a draw on average, the head.
 SIZES = {"minilm": (192, 64, "mean"), "minilm, native": (192, 64, "native"), "roberta-base shape": (128, 64, "native")}
@@ -96,6 +96,14 @@ def examples_of(source: str, kind: str) -> Examples:
     return Examples(tokens, rng.integers(0, 77, len(tokens)))
 
 
+def opened(net: Classifier) -> Flat:
+    """What trains, set to do so."""
+    flat = Flat(net, PARTS)
+    for piece in flat.pieces:
+        piece.parameter.requires_grad_(True)
+    return flat
+
+
 class Trainer:
     """One way to train, over the same draws as the others."""
 
@@ -112,8 +120,8 @@ class Trainer:
         for part, vector in self.start.items():
             net.set(part, vector, net.layout)
         started = time.process_time()
-        optimizer = _optimizer(net, TrainSettings(), PARTS, 0.004)
-        flat, noise = Flat(net, PARTS), SecureNoise(seed)
+        flat, noise = opened(net), SecureNoise(seed)
+        descent = Descent(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
         engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, pad=1)
         draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
@@ -122,8 +130,7 @@ class Trainer:
             if "plain" not in self.name:
                 source = PrivateGradients(engine, flat, self.mechanism, noise)
             for rows in draws:
-                source.fill(self.examples, rows)
-                optimizer.step()
+                descent.step(source.gradient(self.examples, rows)[0])
         return time.process_time() - started
 
 
@@ -138,8 +145,8 @@ def small(trainer: Trainer) -> dict[str, float]:
     from bract.model import batch_of
 
     net, examples, rows = trainer.net, trainer.examples, np.arange(trainer.mechanism.batch, dtype=np.int64)
-    optimizer, flat = _optimizer(net, TrainSettings(), PARTS, 0.004), Flat(net, PARTS)
-    flat.assign(flat.zeros())
+    flat = opened(net)
+    descent = Descent(flat, TrainSettings(), 0.004)
     with pick(TrainSettings(), net, flat, pad=1) as engine:
         groups = engine.split(examples, rows, clipped=True)
         work: dict[str, Callable[[], Any]] = {
@@ -147,7 +154,7 @@ def small(trainer: Trainer) -> dict[str, float]:
             "grouping": lambda: engine.split(examples, rows, clipped=True),
             "merging": engine.start,
             "noise": lambda: SecureNoise().normal(flat.size),
-            "the optimiser": optimizer.step,
+            "the optimiser": lambda: descent.step(flat.zeros()),
         }
         seconds = {}
         for name, play in work.items():

@@ -27,8 +27,9 @@ from client_app import select as scoring
 from client_app.charge import Account, abstained
 from client_app.company import require_apart
 from client_app.ledger import Limit
+from client_app.penalty import penalty_of
 from client_app.state import ClientState, Kept
-from client_app.train import Penalty, Private, Trained, train
+from client_app.train import Private, Trained, train
 
 WARNING = 30
 
@@ -136,7 +137,7 @@ class Client:
             slots = scoring.best(scoring.standing(self.layout, before), plan.select.count, slots)
         elif plan.select is not None:
             slots = self._selected(net, plan, plan.select, before, slots, probe, private)
-        trained = self._trained(net, plan, slots, left, private, penalty=self._penalty(plan, slots))
+        trained = self._trained(net, plan, slots, left, private, penalty=penalty_of(self.layout, plan, slots))
         after: Parts = {part: net.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
         for part, vector in after.items():
             if not np.isfinite(vector).all():
@@ -188,7 +189,7 @@ class Client:
     ) -> Trained:
         rng = more.pop("rng", None) or self._rng(plan.round)
         return train(
-            net, self.layout, self.shard.train, self.settings.train, plan.trains, rng,
+            net, self.shard.train, self.settings.train, plan.trains, rng,
             pad=pad_id(self.shape.place), slots=slots, steps=steps, private=private, **more,
         )  # fmt: skip
 
@@ -224,12 +225,6 @@ class Client:
         if not select.reuse and "head" in plan.trains:
             net.set("head", before["head"], self.layout)
         return chosen
-
-    def _penalty(self, plan: Plan, slots: Slots | None) -> Penalty | None:
-        if plan.prune is None or slots is None or not plan.prune.penalty:
-            return None
-        tail = prune.tail(self.layout, len(slots) // len(self.layout.modules), plan.prune)
-        return Penalty(plan.prune.penalty, tail) if len(tail) else None
 
     def _pruned(self, rule: Prune, slots: Slots, before: Parts, after: Parts) -> Slots:
         """The slots that are left: without the tail, if training made it smaller."""

@@ -13,7 +13,7 @@ from client_app.flat import Flat
 
 
 class PlainGradients:
-    """Fills `.grad` of everything that trains with the mean gradient of a batch."""
+    """The mean gradient of a batch, of everything that trains."""
 
     def __init__(self, engine: Engine, flat: Flat, batch: int, rng: np.random.Generator) -> None:
         self._engine, self._flat, self._batch, self._rng = engine, flat, batch, rng
@@ -23,14 +23,13 @@ class PlainGradients:
         """Shuffled passes."""
         return batches(examples, self._batch, steps, self._rng)
 
-    def fill(self, examples: Examples, rows: NDArray[np.int64]) -> Tensor:
-        """The gradients of one step; returns the batch's summed loss."""
+    def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Of one step; and the batch's summed loss."""
         total, loss = self._flat.zeros(), torch.zeros((), device=self._flat.device)
         self._engine.start()
         for some in self._engine.split(examples, rows, clipped=False):
             loss += self._engine.add(examples, some, total, None)
-        self._flat.assign(total / len(rows))
-        return loss
+        return total / len(rows), loss
 
 
 def batches(examples: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

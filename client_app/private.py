@@ -17,7 +17,7 @@ from client_app.flat import Flat
 
 
 class PrivateGradients:
-    """Fills `.grad` of everything that trains with a noisy mean of clipped gradients.
+    """A noisy mean of clipped gradients, of everything that trains.
 
     Guaranteed: one example more or less changes the sum before the noise by at most `mechanism.clip` in
     Euclidean length, over all trained values together; the noise has mechanism.sigma times that in every
@@ -44,13 +44,12 @@ class PrivateGradients:
         for _ in range(steps):
             yield self._noise.chosen(examples, self._mechanism.rate)
 
-    def fill(self, examples: Examples, rows: NDArray[np.int64]) -> Tensor:
-        """The gradients of one step, of a whole draw; returns the draw's summed loss, which is private data."""
+    def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Of one step, of a whole draw; and the draw's summed loss, which is private data."""
         total, loss = self._flat.zeros(), torch.zeros((), device=self._flat.device)
         self._engine.start()
         for some in self._engine.split(examples, rows, clipped=True):
             loss += self._engine.add(examples, some, total, self._clip)
         mechanism, inside = self._mechanism, self._flat.inside
         noise = torch.from_numpy(self._noise.normal(self._flat.size)).to(total) * (mechanism.sigma * mechanism.clip)
-        self._flat.assign((total + (noise if inside is None else noise * inside)) / mechanism.batch)
-        return loss
+        return (total + (noise if inside is None else noise * inside)) / mechanism.batch, loss

@@ -34,7 +34,7 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
             net.set(part, vector, net.layout)
         for number in range(settings.rounds if len(shard.train) else 0):
             rng = np.random.default_rng([settings.seed, client, number])
-            train(net, net.layout, shard.train, settings.train, parts, rng, pad=pad_id(form.place))
+            train(net, shard.train, settings.train, parts, rng, pad=pad_id(form.place))
         if len(shard.holdout):
             own.append(measure(net, shard.holdout))
         if whole is not None:

@@ -93,7 +93,7 @@ def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
         net.set(name, value, layout)
     shard, settings = me.shard.train, me.settings.train
     probe = train(
-        net, layout, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
+        net, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
         pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch), gradients=True,
     )  # fmt: skip
     other = "A" if part == "B" else "B"

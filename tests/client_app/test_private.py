@@ -20,7 +20,7 @@ from client_app.clip import LANE, SAFE, Clip, squares
 from client_app.flat import Flat
 from client_app.pick import pick
 from client_app.private import PrivateGradients
-from client_app.train import Private, _outside, train
+from client_app.train import Private, train
 from tests.harness import TEXTS, tiny_model
 
 KINDS = ("bert", "roberta", "distilbert", "llama", "gpt2")
@@ -74,15 +74,20 @@ def trained(net, parts):
             p.requires_grad_(True)
 
 
-def filled(net, shard, rows, parts, mechanism, *, noise=None, engine="fused", groups="all", outside=None):
-    """The gradients that a draw leaves, by name of the engine, undone of their division."""
+def filled(net, shard, rows, parts, mechanism, *, noise=None, engine="fused", groups="all", slots=None):
+    """The gradients that a draw leaves, by name of the engine, undone of their division; in the parameters' order."""
     trained(net, parts)
-    flat = Flat(net, parts, outside)
+    flat = Flat(net, parts, slots)
     with pick(TrainSettings(engine=engine), net, flat, pad=0) as chosen:
         source = PrivateGradients(chosen, flat, mechanism, noise or SecureNoise("x"), groups=groups)
-        source.fill(shard, np.array(rows, dtype=np.int64))
-    found = torch.cat([p.grad.reshape(-1) for part in parts for p in net.parameters_of(part)]).double()
-    return found * mechanism.batch
+        gradient, _ = source.gradient(shard, np.array(rows, dtype=np.int64))
+    return in_order(net, flat, parts, gradient).double() * mechanism.batch
+
+
+def in_order(net, flat, parts, vector):
+    """A flat vector's values as the parameters have them, one after the other."""
+    pieces = {id(piece.parameter): piece for piece in flat.pieces}
+    return torch.cat([pieces[id(p)].of(vector).reshape(-1) for part in parts for p in net.parameters_of(part)])
 
 
 def summed(net, shard, rows, parts, mechanism, **options):
@@ -147,18 +152,14 @@ def test_gradients_are_exact_where_rounding_is_out_of_the_way(
 def test_slots_that_do_not_train_do_not_count_in_the_clip(folders, shard, engine):
     net = net_of(folders["bert"])
     slots = np.array([1, 4, 7])
-    outside = _outside(net, net.layout, ("B",), slots)
-    inside = torch.ones(net.layout.size("B"), dtype=torch.float64)
-    start = 0
-    for (_, where), parameter in zip(outside, net.parameters_of("B"), strict=True):
-        mask = torch.ones_like(parameter)
-        mask[where] = 0
-        inside[start : start + mask.numel()] = mask.reshape(-1)
-        start += mask.numel()
+    masks = [torch.zeros_like(p) for p in net.parameters_of("B")]
+    for slot in slots:
+        masks[slot // net.layout.rank][:, slot % net.layout.rank] = 1
+    inside = torch.cat([mask.reshape(-1) for mask in masks]).double()
     clip = 0.5 * middle_clip(net, shard, range(len(shard)), ("B",))
     wanted, clipped = one_at_a_time(net, shard, range(len(shard)), ("B",), clip, inside)
     assert clipped
-    found = summed(net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), outside=outside, engine=engine)
+    found = summed(net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), slots=slots, engine=engine)
     assert float((found - wanted).norm() / wanted.norm()) < 3e-6
     assert (found[inside == 0] == 0).all()
 
@@ -267,7 +268,7 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
     private = Private(replace(MECHANISM, sigma=1.0), SecureNoise())
     settings = TrainSettings(batch=4, steps=2)
     with pytest.raises(BractError, match="has no gradient for each example|cannot be"):
-        train(net, net.layout, shard, settings, ("B",), np.random.default_rng(0), pad=0, private=private)
+        train(net, shard, settings, ("B",), np.random.default_rng(0), pad=0, private=private)
     assert (net.get("B") == before).all()
 
     plain = net_of(folders["bert"])
@@ -297,7 +298,7 @@ def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard
         settings = TrainSettings(batch=1, steps=1, engine=engine)
         with pytest.raises(BractError, match="for more than each example's own states"):
             train(
-                net, net.layout, shard_, settings, ("B",), np.random.default_rng(0), pad=0,
+                net, shard_, settings, ("B",), np.random.default_rng(0), pad=0,
                 private=replace(private, mechanism=replace(private.mechanism, rate=1.0)),
             )  # fmt: skip
     assert (net.get("B") == before).all()
@@ -306,11 +307,12 @@ def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard
 
 def test_slots_that_do_not_train_get_no_noise(folders, shard):
     net = net_of(folders["bert"])
-    outside = _outside(net, net.layout, ("B",), np.array([1, 4, 7]))
-    filled(net, shard, range(4), ("B",), replace(MECHANISM, sigma=3.0), noise=SecureNoise(), outside=outside)
-    for p, (_, where) in zip(net.parameters_of("B"), outside, strict=True):
-        assert (p.grad[where] == 0).all()
-    assert sum(int((p.grad != 0).sum()) for p in net.parameters_of("B")) == 3 * 32
+    mechanism = replace(MECHANISM, sigma=3.0)
+    found = filled(net, shard, range(4), ("B",), mechanism, noise=SecureNoise(), slots=np.array([1, 4, 7]))
+    width, rank = 32, net.layout.rank
+    noisy = found.reshape(-1, width, rank).abs().sum(1).reshape(-1)  # by slot
+    assert np.flatnonzero(noisy.numpy()).tolist() == [1, 4, 7]
+    assert int((found != 0).sum()) == 3 * width
 
 
 @pytest.mark.parametrize("width", [3, LANE, 5 * LANE + 7, 20 * 2**20])
@@ -341,14 +343,14 @@ def test_the_model_is_as_it_was_after_private_training(folders, shard):
     private = Private(replace(MECHANISM, sigma=0.5), SecureNoise())
     settings = TrainSettings(batch=4, steps=3)
     for _ in range(2):
-        train(net, net.layout, shard, settings, ("A", "B", "head"), np.random.default_rng(0), pad=0, private=private)
+        train(net, shard, settings, ("A", "B", "head"), np.random.default_rng(0), pad=0, private=private)
     assert not any(m.training for m in net.modules())
     assert not any(m._forward_hooks or m._backward_hooks for m in net.modules())
     once = net_of(folders["bert"])
     for model in (net, once):
         for part, vector in draw(net.layout, 0, pooled=True).items():
             model.set(part, vector, net.layout)
-        train(model, model.layout, shard, settings, ("B",), np.random.default_rng(0), pad=0)
+        train(model, shard, settings, ("B",), np.random.default_rng(0), pad=0)
     assert (net.get("B") == once.get("B")).all()
 
 

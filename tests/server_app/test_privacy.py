@@ -86,13 +86,13 @@ def test_a_poisson_accountant_over_shuffled_batches(play, monkeypatch):
     from client_app.private import PrivateGradients
 
     sizes = []
-    real = PrivateGradients.fill
+    real = PrivateGradients.gradient
 
-    def fill(self, examples, rows):
+    def gradient(self, examples, rows):
         sizes.append(len(rows))
         return real(self, examples, rows)
 
-    monkeypatch.setattr(PrivateGradients, "fill", fill)
+    monkeypatch.setattr(PrivateGradients, "gradient", gradient)
     play({**PRIVATE, "rounds": 6})
     assert len(sizes) == 6 * 3 * 4
     assert len(set(sizes)) > 4
@@ -321,15 +321,15 @@ def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(p
     from client_app import private
 
     calls = []
-    real = private.PrivateGradients.fill
+    real = private.PrivateGradients.gradient
 
-    def fill(self, examples, rows):
+    def gradient(self, examples, rows):
         calls.append(1)
         if len(calls) == 3:
             raise MemoryError("no more")
         return real(self, examples, rows)
 
-    monkeypatch.setattr(private.PrivateGradients, "fill", fill)
+    monkeypatch.setattr(private.PrivateGradients, "gradient", gradient)
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
     folder, _ = play(values)
     rows = read_rows(folder.path / "clients.jsonl")
