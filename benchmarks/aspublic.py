@@ -73,7 +73,15 @@ def as_bract(rounds: int, texts: Path) -> float:
     from server_app.rounds import Rounds, run
     from tests.harness import InProcessGrid
 
-    kept = (worker.dataset, worker.partition, worker.shard, worker.layout, worker.classifier, worker.first_parts)
+    kept = (
+        worker.dataset,
+        worker.partition,
+        worker.shard,
+        worker.shared,
+        worker.layout,
+        worker.classifier,
+        worker.first_parts,
+    )
     for cached in kept:
         cached.cache_clear()  # a process that has just begun
     Rounds._measure = lambda self, state: None  # type: ignore[method-assign]

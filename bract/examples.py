@@ -15,7 +15,7 @@ from bract.model import Classifier, batch_of, tokenizer
 
 MOST = 4096  # tokens measured together
 
-Tokens = list[NDArray[np.int32]]
+Tokens = Sequence[NDArray[np.int32]]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from client_app.charge import Account, abstained
 from client_app.company import require_apart
 from client_app.ledger import Limit
 from client_app.penalty import penalty_of
+from client_app.shared import Shard, Shared
 from client_app.state import ClientState, Kept
 from client_app.train import Private, Trained, train
 
@@ -46,6 +47,7 @@ class Client:
     rank: float | None = None  # what this device can carry, where its node's configuration says it
     limit: Limit | None = None  # what may be spent of its data's privacy, ever, where its operator says so
     own: bool = False  # whether its data is all its own, and not a part of what all have
+    run: int = 0  # Flower's number of it
 
     @staticmethod
     def of(context: Context) -> "Client":
@@ -62,7 +64,7 @@ class Client:
             raise BractError(f"partition-id={partition} should be from 0 to {clients - 1}")
         config, wanted = context.node_config, read(context.run_config)
         settings, own = replace(wanted, data=node.data(config, wanted.data)), wanted.data.source == "node"
-        return Client(settings, partition, clients, node.rank(config), node.limit(config), own)
+        return Client(settings, partition, clients, node.rank(config), node.limit(config), own, context.run_id)
 
     @cached_property
     def shape(self) -> model.Shape:
@@ -72,7 +74,7 @@ class Client:
     @cached_property
     def labels(self) -> LabelSet:
         """The classes."""
-        return node.labels(self.settings.data, self.settings.seed, own=self.own)
+        return node.labels(self.settings.data, self.settings.seed) if self.own else self._shared.labels
 
     @cached_property
     def layout(self) -> Layout:
@@ -80,10 +82,16 @@ class Client:
         return worker.layout(self.shape)
 
     @cached_property
-    def shard(self) -> worker.Shard:
+    def shard(self) -> Shard:
         """The client's examples."""
-        clients, client = (1, 0) if self.own else (self.clients, self.partition)
-        return worker.shard(self.settings.data, self.settings.seed, clients, client, self.shape.place)
+        if self.own:
+            return worker.shard(self.settings.data, self.settings.seed, self.shape.place)
+        return self._shared.shards[self.partition]
+
+    @cached_property
+    def _shared(self) -> Shared:
+        place = base.locate(self.settings.model.name)
+        return worker.shared(self.settings.data, self.settings.seed, self.clients, place, self.run)
 
     def card(self) -> dict[str, Any]:
         """What the server compares before any training."""
@@ -246,17 +254,10 @@ class Client:
             self._export(net, plan, measured)  # what was measured before it is what the server hears of
         if measured is None:
             return abstained("it holds no examples out")
-        return RecordDict(
-            {
-                REPORT: ConfigRecord({"status": "done"}),
-                METRICS: MetricRecord(
-                    {
-                        "examples": measured.examples, "correct": measured.correct,
-                        "loss": measured.loss,
-                    }
-                ),
-            }
-        )  # fmt: skip
+        metrics: dict[str, float] = {
+            "examples": measured.examples, "correct": measured.correct, "loss": measured.loss,
+        }  # fmt: skip
+        return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(dict(metrics))})
 
     def _kept(self, plan: Plan, before: int) -> Kept:
         """The client's own state before a round; that which the server has had a reply of must be there."""

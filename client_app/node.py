@@ -40,13 +40,11 @@ def data(config: Mapping[str, Any], wanted: DataSettings) -> DataSettings:
     return replace(wanted, source=f"file:{path}", labels=wanted.labels or labels)
 
 
-def labels(settings: DataSettings, seed: int, *, own: bool) -> LabelSet:
-    """The classes of the data. What is wrong with a node's own files leaves the node, so it is told without names."""
+def labels(settings: DataSettings, seed: int) -> LabelSet:
+    """The classes of a node's own data. What is wrong with its files leaves the node, so it is told without names."""
     try:
         return worker.dataset(settings, seed)[1]
     except BractError as error:
-        if not own:
-            raise
         words, path = str(error), settings.source.removeprefix("file:")
         for name, stands in (
             (settings.source, "its data-path"),

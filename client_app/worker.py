@@ -1,25 +1,23 @@
 """What a worker process keeps between messages, clients and rounds: model, tokens, shards."""
 
-from dataclasses import dataclass
+import hashlib
 from functools import lru_cache
 
 import numpy as np
+from flwr.common.logger import log
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from bract.data import LabelSet, Table, label_set, load, stamp
 from bract.examples import Examples, examples, pad_id, tokenise
+from bract.files import home, locked
 from bract.layout import Layout, Parts
 from bract.model import Classifier, Shape, build, pick_device
 from bract.partition import Partition
 from bract.settings import DataSettings
+from client_app.shared import Shard, Shared, read, write
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A client's tokenised examples."""
-
-    train: Examples
-    holdout: Examples
+WARNING = 30
 
 
 @lru_cache(maxsize=1)
@@ -35,17 +33,49 @@ def partition(settings: DataSettings, seed: int, clients: int) -> Partition:
     return Partition(dataset(settings, seed)[0], settings, clients, seed)
 
 
-@lru_cache(maxsize=4096)
-def shard(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
-    """One client's examples, tokenised once."""
+@lru_cache(maxsize=1)
+def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int) -> Shared:
+    """All clients' examples as the workers of a run share them: the first that asks makes the file.
+
+    A worker that finds it reads no text. Where it cannot be written they are in this process's memory.
+    """
+    asked = repr((settings, seed, clients, place, stamp(settings)))
+    name = f"{run}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.safetensors"
+    try:
+        with locked(home() / "tokens" / "lock"):
+            found = read(home() / "tokens" / name)
+            if found is None:
+                _, labels = dataset(settings, seed)
+                shards = (tokenised(settings, seed, clients, client, place) for client in range(clients))
+                write(home() / "tokens" / name, labels, shards)
+                found = read(home() / "tokens" / name)
+    except (OSError, SafetensorError) as error:
+        log(WARNING, "tokenised texts stay in every worker's memory: %s", error)
+        found = None
+    if found is None:
+        shards = (tokenised(settings, seed, clients, client, place) for client in range(clients))
+        return Shared(dataset(settings, seed)[1], list(shards))
+    for cached in (dataset, partition):  # the texts have served their turn
+        cached.cache_clear()
+    return found
+
+
+@lru_cache(maxsize=1)
+def shard(settings: DataSettings, seed: int, place: str) -> Shard:
+    """A node's own examples: all that its data has."""
+    return tokenised(settings, seed, 1, 0, place)
+
+
+def tokenised(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
+    """One client's examples."""
     table, labels = dataset(settings, seed)
     rows = partition(settings, seed, clients).shard(client)
 
-    def tokenised(which: NDArray[np.int64]) -> Examples:
+    def of(which: NDArray[np.int64]) -> Examples:
         texts, classes = [table.texts[i] for i in which], [table.labels[i] for i in which]
         return examples(texts, classes, labels.names, place, settings.max_length)
 
-    return Shard(tokenised(rows.train), tokenised(rows.holdout))
+    return Shard(of(rows.train), of(rows.holdout))
 
 
 _stamps: dict[DataSettings, tuple[tuple[int, int], ...]] = {}
@@ -55,7 +85,7 @@ def refresh(settings: DataSettings) -> None:
     """Forget the data if its files have changed since they were read: a resident trainer outlives runs."""
     now = stamp(settings)
     if _stamps.get(settings, now) != now:
-        for cached in (dataset, partition, shard):
+        for cached in (dataset, partition, shard, shared):
             cached.cache_clear()
     _stamps[settings] = now
 

@@ -23,7 +23,14 @@ from tests.harness import InProcessGrid, settings_of, tiny_data, tiny_model
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of a test is written outside its own folder."""
     monkeypatch.setenv("BRACT_HOME", str(tmp_path / "home"))
-    for cached in (worker.dataset, worker.partition, worker.shard, worker.classifier, worker.first_parts):
+    for cached in (
+        worker.dataset,
+        worker.partition,
+        worker.shard,
+        worker.shared,
+        worker.classifier,
+        worker.first_parts,
+    ):
         cached.cache_clear()
     return tmp_path / "home"
 

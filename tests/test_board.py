@@ -62,7 +62,10 @@ def test_the_fair_board_is_one_that_can_be_played():
     assert all(cell.seed == board.tuning_seed and not cell.tested for cell in cells)
     for question, row, column in board.places():  # equal effort
         private = board.of(question, row, column).get("privacy.unit") == "example"
-        assert len(board.tuned(question, row, column)) == len(board.private_grid if private else board.grid)
+        points = board.points(question, row, column, {})
+        assert list(points) == list(board.private_grid if private else board.grid)
+        known = {cell.key: {"accuracy": 0.5} for cell in board.tuned(question, row, column, {})}
+        assert len(board.points(question, row, column, known)) == (5 if private else 4)
 
 
 def test_tuning_comes_first_and_the_best_point_is_tested_with_other_seeds(board):
@@ -73,6 +76,30 @@ def test_tuning_comes_first_and_the_best_point_is_tested_with_other_seeds(board)
     assert [(cell.seed, cell.tested, cell.settings["train.lr"]) for cell in then] == [(1, True, 0.05)] * 4
     assert {cell.settings["lora.rank"] for cell in then} == {1, 2, 3}
     assert not missing(board, {**found, **{cell.key: {} for cell in then}})
+
+
+def test_a_second_stage_is_tried_at_the_best_of_the_first(tmp_path, model_folder):
+    path = tmp_path / "private.toml"
+    words = SMALL.format(model=model_folder).replace('privacy.unit = "none"', 'privacy.unit = "example"')
+    path.write_text(words.replace("[test]", "private.train.lr = [0.1, 0.2]\nthen.privacy.clip = [0.3, 3.0]\n[test]"))
+    board = Board.load(path)
+    first = missing(board, {})
+    assert sorted(cell.settings["train.lr"] for cell in first) == [0.1, 0.1, 0.2, 0.2]
+    assert not any("privacy.clip" in cell.settings for cell in first)
+    found = {cell.key: {"accuracy": cell.settings["train.lr"]} for cell in first}
+    second = missing(board, found)
+    assert [(cell.settings["train.lr"], cell.settings["privacy.clip"]) for cell in second] == [
+        (0.2, 0.3),
+        (0.2, 3.0),
+    ] * 2
+    found |= {cell.key: {"accuracy": 0.9 if cell.settings["privacy.clip"] == 3.0 else 0.0} for cell in second}
+    last = missing(board, found)
+    assert {(cell.tested, cell.settings["train.lr"], cell.settings["privacy.clip"]) for cell in last} == {
+        (True, 0.2, 3.0)
+    }
+    path.write_text(path.read_text().replace("[0.3, 3.0]", "[0.3, -1.0]"))
+    with pytest.raises(BractError, match="privacy.clip"):
+        Board.load(path)
 
 
 def test_it_stops_and_goes_on(board, data, tmp_path, capsys):

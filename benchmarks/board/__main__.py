@@ -98,7 +98,7 @@ def missing(board: Board, found: dict[str, dict[str, Any]]) -> list[Cell]:
         cells: list[Cell] = []
         for _, row, column in board.places(question):
             point = board.best(question, row, column, found)
-            cells += board.tuned(question, row, column)
+            cells += board.tuned(question, row, column, found)
             cells += board.decisive(question, row, column, point) if point is not None else []
         cells.sort(key=lambda cell: (cell.tested, cell.seed))
         wanted |= {cell.key: cell for cell in cells if cell.key not in found and cell.key not in wanted}

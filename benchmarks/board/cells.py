@@ -13,6 +13,7 @@ from bract.errors import BractError
 from bract.settings import flatten, read
 
 Values = Mapping[str, Any]
+Found = Mapping[str, Values]  # rows that are known, by key
 ALONE = "alone"  # in a row's settings: no federation, every client by itself
 
 
@@ -58,6 +59,7 @@ class Board:
     tuning_seed: int
     grid: Sequence[Values]
     private_grid: Sequence[Values]
+    private_then: Sequence[Values]  # tried at the best of the private grid
     seeds: Sequence[int]
     questions: Sequence[Question]
 
@@ -72,6 +74,7 @@ class Board:
                 path.stem, " ".join(value.get("about", "").split()), value.get("limits", "").strip(),
                 int(value["nodes"]), flatten(value["settings"]), int(tuning["seed"]), grid,
                 _grid(flatten(tuning["private"])) if "private" in tuning else grid,
+                _grid(flatten(tuning["then"])) if "then" in tuning else [],
                 [int(seed) for seed in value["test"]["seeds"]],
                 [_question(told) for told in value["question"]],
             )  # fmt: skip
@@ -82,7 +85,7 @@ class Board:
         for question, row, column in board.places():
             if board.private(question, row, column) and board.of(question, row, column).get(ALONE):
                 raise BractError(f"{path}: {question.name}, {row}, {column}: alone is without privacy")
-            for point in board.points(question, row, column):
+            for point in board.all_points(question, row, column):
                 try:
                     read({k: v for k, v in {**board.of(question, row, column), **point}.items() if k != ALONE})
                 except BractError as error:
@@ -105,34 +108,48 @@ class Board:
             **question.places.get((row, column), {}),
         }
 
-    def points(self, question: Question, row: str, column: str) -> Sequence[Values]:
-        """What is tried there: as many points for every method, whatever the row itself says of rates."""
-        return self.private_grid if self.private(question, row, column) else self.grid
+    def points(self, question: Question, row: str, column: str, found: Found) -> Sequence[Values]:
+        """What is tried there: as many points for every method, whatever the row itself says of rates.
+
+        Under privacy a second stage, as long for all, is known as soon as the first has been played.
+        """
+        column = question.rates.get(column, column)
+        if not self.private(question, row, column):
+            return self.grid
+        first = self._best(question, row, column, self.private_grid, found)
+        return [*self.private_grid, *({**first, **more} for more in self.private_then if first is not None)]
+
+    def all_points(self, question: Question, row: str, column: str) -> Sequence[Values]:
+        """All that may come to be tried."""
+        if not self.private(question, row, column):
+            return self.grid
+        return [*self.private_grid, *({**one, **more} for one in self.private_grid for more in self.private_then)]
 
     def private(self, question: Question, row: str, column: str) -> bool:
         """Whether there is privacy at a place."""
         return bool(self.of(question, row, column).get("privacy.unit", "example") != "none")
 
-    def tuned(self, question: Question, row: str, column: str) -> list[Cell]:
-        """The runs that tune a place."""
-        column = question.rates.get(column, column)
-        base = self.of(question, row, column)
-        return [
-            Cell({**base, **point}, self.tuning_seed, self.nodes, tested=False)
-            for point in self.points(question, row, column)
-        ]
+    def tuned(self, question: Question, row: str, column: str, found: Found) -> list[Cell]:
+        """The runs that tune a place, as far as they are known."""
+        return self._at(question, row, column, self.points(question, row, column, found))
+
+    def _at(self, question: Question, row: str, column: str, points: Sequence[Values]) -> list[Cell]:
+        base = self.of(question, row, question.rates.get(column, column))
+        return [Cell({**base, **point}, self.tuning_seed, self.nodes, tested=False) for point in points]
 
     def decisive(self, question: Question, row: str, column: str, point: Values) -> list[Cell]:
         """The runs that are reported, at the point that tuning chose."""
         base = self.of(question, row, column)
         return [Cell({**base, **point}, seed, self.nodes, tested=True) for seed in self.seeds]
 
-    def best(self, question: Question, row: str, column: str, found: Mapping[str, Values]) -> Values | None:
+    def best(self, question: Question, row: str, column: str, found: Found) -> Values | None:
         """The point with the best accuracy on what the training clients held out; None until all are known."""
-        cells = self.tuned(question, row, column)
+        return self._best(question, row, column, self.points(question, row, column, found), found)
+
+    def _best(self, question: Question, row: str, column: str, points: Sequence[Values], found: Found) -> Values | None:
+        cells = self._at(question, row, column, points)
         if any(cell.key not in found for cell in cells):
             return None
-        points = self.points(question, row, question.rates.get(column, column))
         scores = [found[cell.key].get("accuracy") or 0.0 for cell in cells]  # a run that failed has none
         return points[scores.index(max(scores))]
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.board.cells import ALONE, Board, Question
+from benchmarks.board.cells import ALONE, Board, Found, Question
 from benchmarks.board.figure import Point, figure
 from bract.settings import Settings
 
-Found = Mapping[str, Mapping[str, Any]]
 SEEDS = "({} of {} seeds)"
 MANY = 3  # points, below which a figure shows nothing
 BYTES = "one figure for each split and budget. The words of a point are its tooltip."
@@ -36,8 +35,9 @@ def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 def board_words(board: Board, rows: Sequence[Mapping[str, Any]]) -> str:
     """What holds for all tables."""
     said = ", ".join(f"`{key} = {value}`" for key, value in board.settings.items() if key != "lora.targets")
+    found = {row["key"]: row for row in rows}
     keys = {cell.key for question, row, column in board.places()
-            for cell in board.tuned(question, row, column)}  # fmt: skip
+            for cell in board.tuned(question, row, column, found)}  # fmt: skip
     strange = [row for row in rows if not row["tested"] and row["key"] not in keys]
     gone = f" {len(strange)} of them are of points that are no longer tried." if strange else ""
     played = sum(row["minutes"] for row in rows) / 60
@@ -50,8 +50,8 @@ Made by `python -m benchmarks.board page` from rows (`{board.name}.jsonl`) that
 {board.about}
 
 - Every place of a table was tuned by itself, over the same number of points ({len(board.grid)} without privacy, \
-{len(board.private_grid)} with), by the accuracy on what the training clients hold out, with seed \
-{board.tuning_seed}; a column
+{len(board.private_grid) + len(board.private_then)} with), by the accuracy on what the training clients hold out, \
+with seed {board.tuning_seed}; a column
   that takes the rates of another does so for all rows alike.
 - Test data is touched after tuning alone, with seeds {", ".join(map(str, board.seeds))}: mean ± standard deviation.
   Below it stands the difference from the column's first row, seed by seed.
@@ -138,10 +138,10 @@ def tuning(board: Board, question: Question, found: Found) -> str:
             point = board.best(question, row, column, found)
             if point is None or column in question.rates:
                 continue
-            tried = board.points(question, row, column)
-            scores = [found[cell.key]["accuracy"] for cell in board.tuned(question, row, column)]
+            tried = board.points(question, row, column, found)
+            scores = [found[cell.key]["accuracy"] for cell in board.tuned(question, row, column, found)]
             told = ", ".join(
-                f"{'**' * (one is point)}{' '.join(f'{v:g}' for v in one.values())}: {s:.3f}{'**' * (one is point)}"
+                f"{'**' * (one == point)}{' '.join(f'{v:g}' for v in one.values())}: {s:.3f}{'**' * (one == point)}"
                 for one, s in zip(tried, scores, strict=True)
             )
             lead = f"; +{max(scores) - statistics.median(scores):.3f} over the median point"

@@ -143,7 +143,7 @@ def test_what_has_no_valid_guarantee_is_refused(config, values, words):
 
 def test_impossible_targets_say_what_to_change(play):
     with pytest.raises(BractError, match="privacy.delta = 0.01: should be well below one in the number of clients"):
-        play({**PRIVATE, "privacy.delta": 0.01}, clients=100)
+        play({**PRIVATE, "privacy.delta": 0.01}, clients=90)
 
 
 def test_a_client_cannot_write_the_server_s_own_count(play):

@@ -399,7 +399,6 @@ def test_a_run_does_not_go_on_with_other_labels(play, data_file, tmp_path):
     play({"data.source": f"file:{own}"})
     own.write_text(data_file.read_text().replace(",help,", ",zzz,"))
     worker.dataset.cache_clear()  # a later run has workers of its own
-    worker.shard.cache_clear()
     with pytest.raises(BractError, match=r'run.resume: labels is \["late", .*"zzz"\], the run began with \["help"'):
         play({"data.source": f"file:{own}", "run.resume": True, "rounds": 3})
 
@@ -444,8 +443,7 @@ def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
     folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
     assert worker.classifier.cache_info().misses == 1
-    assert worker.dataset.cache_info().misses == 1
-    assert worker.shard.cache_info().misses == 3
+    assert worker.shared.cache_info().misses == 1
     assert worker.first_parts.cache_info().misses == 1
     assert examples._tokenizer.cache_info().currsize <= 2
 
