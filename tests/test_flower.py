@@ -31,8 +31,11 @@ def bract_run(tmp_path, values, nodes=4):
 
 
 def left_behind(text):
-    """Processes that have this text and do not end by themselves: Ray's workers take a moment to."""
-    end = time.monotonic() + 60
+    """Processes that have this text and do not end by themselves.
+
+    Ray's workers take a moment to; its agents, where Ray itself was killed, a minute and a half of asking for it.
+    """
+    end = time.monotonic() + 180
     while processes_with(text) and time.monotonic() < end:
         time.sleep(0.2)
     return processes_with(text)

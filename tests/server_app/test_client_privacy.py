@@ -15,7 +15,7 @@ from bract.settings import read
 from client_app.ledger import ledger_path
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
-from tests.harness import InProcessGrid, read_back
+from tests.harness import InProcessGrid, read_back, tiny_data
 
 PRIVATE = {"privacy.unit": "client", "privacy.epsilon": 8.0, "rounds": 3, "train.steps": 2}
 
@@ -141,9 +141,11 @@ def test_what_has_no_valid_guarantee_is_refused(config, values, words):
         read(config({**PRIVATE, **values}))
 
 
-def test_impossible_targets_say_what_to_change(play):
+def test_impossible_targets_say_what_to_change(play, tmp_path):
+    path = tiny_data(tmp_path / "many.csv", copies=7)  # 112 texts
+    values = {"privacy.delta": 0.01, "data.source": f"file:{path}"}
     with pytest.raises(BractError, match="privacy.delta = 0.01: should be well below one in the number of clients"):
-        play({**PRIVATE, "privacy.delta": 0.01}, clients=90)
+        play({**PRIVATE, **values}, clients=100)
 
 
 def test_a_client_cannot_write_the_server_s_own_count(play):
