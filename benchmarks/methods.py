@@ -100,7 +100,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     form = shape(settings, len(labels.names))
     net = worker.classifier(form)
     first = worker.first_parts(form, labels.descriptions, settings.data.max_length)
-    shards = [worker.tokenised(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
+    shards = [worker.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
     steps = settings.rounds * settings.train.steps
     rng = np.random.default_rng(seed)
 

@@ -149,6 +149,9 @@ def _submit(
         _call(link, "stop", run_id, link.name, place=place)
         _say_how_to_go_on(app, outcome.folder, resume)
         raise
+    finally:
+        for path in (home() / "tokens").glob(f"{run_id}-*"):  # what the simulation's workers shared
+            path.unlink(missing_ok=True)
     if status != "finished:completed":
         _say_how_to_go_on(app, outcome.folder, resume)
         why = outcome.error or details or SILENT.get(status, f"its status is {status}")

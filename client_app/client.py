@@ -6,23 +6,20 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, MetricRecord, RecordDict
-from flwr.common.logger import log
 from numpy.typing import NDArray
 
 import bract
 from bract import base, model
 from bract.data import LabelSet, identity
 from bract.errors import BractError
-from bract.examples import Measured, measure, pad_id
-from bract.export import Export
-from bract.files import home
+from bract.examples import measure, pad_id
 from bract.layout import PARTS, Layout, Parts
 from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
 from bract.payload import Payload, pack, unpack
 from bract.plan import Plan, Prune, Select
 from bract.settings import Settings, read
 from bract.steps import probe_steps, steps_of
-from client_app import node, prune, worker
+from client_app import node, personal, prune, worker
 from client_app import select as scoring
 from client_app.charge import Account, abstained
 from client_app.company import require_apart
@@ -31,8 +28,6 @@ from client_app.penalty import penalty_of
 from client_app.shared import Shard, Shared
 from client_app.state import ClientState, Kept
 from client_app.train import Private, Trained, train
-
-WARNING = 30
 
 Slots = NDArray[np.int64]
 
@@ -74,7 +69,10 @@ class Client:
     @cached_property
     def labels(self) -> LabelSet:
         """The classes."""
-        return node.labels(self.settings.data, self.settings.seed) if self.own else self._shared.labels
+        data, seed = self.settings.data, self.settings.seed
+        if self._shared is not None:
+            return self._shared.labels
+        return node.labels(data, seed) if self.own else worker.dataset(data, seed)[1]
 
     @cached_property
     def layout(self) -> Layout:
@@ -84,14 +82,17 @@ class Client:
     @cached_property
     def shard(self) -> Shard:
         """The client's examples."""
-        if self.own:
-            return worker.shard(self.settings.data, self.settings.seed, self.shape.place)
-        return self._shared.shards[self.partition]
+        if self._shared is not None:
+            return self._shared.shards[self.partition]
+        clients, client = (1, 0) if self.own else (self.clients, self.partition)
+        return worker.shard(self.settings.data, self.settings.seed, clients, client, self.shape.place)
 
     @cached_property
-    def _shared(self) -> Shared:
+    def _shared(self) -> Shared | None:
         place = base.locate(self.settings.model.name)
-        return worker.shared(self.settings.data, self.settings.seed, self.clients, place, self.run)
+        return (
+            None if self.own else worker.shared(self.settings.data, self.settings.seed, self.clients, place, self.run)
+        )
 
     def card(self) -> dict[str, Any]:
         """What the server compares before any training."""
@@ -145,7 +146,7 @@ class Client:
             slots = scoring.best(scoring.standing(self.layout, before), plan.select.count, slots)
         elif plan.select is not None:
             slots = self._selected(net, plan, plan.select, before, slots, probe, private)
-        trained = self._trained(net, plan, slots, left, private, penalty=penalty_of(self.layout, plan, slots))
+        trained = self.trained(net, plan, slots, left, private, penalty=penalty_of(self.layout, plan, slots))
         after: Parts = {part: net.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
         for part, vector in after.items():
             if not np.isfinite(vector).all():
@@ -178,7 +179,7 @@ class Client:
         """What leaves. Exact counts, losses and the head's share are the examples' own, and no noise is on them."""
         unit = self.settings.privacy.unit
         codec: Any = self.settings.wire.codec
-        data = pack(self.layout, Payload(plan.round, sent, slots), codec, self._rng(plan.round, 1))
+        data = pack(self.layout, Payload(plan.round, sent, slots), codec, self.rng(plan.round, 1))
         metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
         if unit == "none" or self.settings.privacy.share_metrics:
             metrics |= {"examples": trained.examples, "loss": trained.loss}
@@ -192,10 +193,11 @@ class Client:
             }
         )
 
-    def _trained(
+    def trained(
         self, net: model.Classifier, plan: Plan, slots: Slots | None, steps: int, private: Private | None, **more: Any
     ) -> Trained:
-        rng = more.pop("rng", None) or self._rng(plan.round)
+        """Train the model in place on this client's examples, as a plan says."""
+        rng = more.pop("rng", None) or self.rng(plan.round)
         return train(
             net, self.shard.train, self.settings.train, plan.trains, rng,
             pad=pad_id(self.shape.place), slots=slots, steps=steps, private=private, **more,
@@ -216,8 +218,8 @@ class Client:
         Everything is put back, or, where the probe is reused, everything but the best slots and the head.
         """
         (part,) = (part for part in plan.trains if part != "head")
-        probe = self._trained(
-            net, plan, slots, steps, private, rng=self._rng(plan.round, 2), gradients=select.score == "sensitivity"
+        probe = self.trained(
+            net, plan, slots, steps, private, rng=self.rng(plan.round, 2), gradients=select.score == "sensitivity"
         )
         probed = net.get(part)
         change, frozen = probed - before[part], before["A" if part == "B" else "B"]
@@ -251,7 +253,7 @@ class Client:
         net, _ = self._laid_in(plan, content, kept)
         measured = measure(net, self.shard.holdout) if len(self.shard.holdout) else None
         if plan.keeps and plan.round == self.settings.rounds:
-            self._export(net, plan, measured)  # what was measured before it is what the server hears of
+            personal.export(self, net, plan, measured)  # what was measured before it is what the server hears of
         if measured is None:
             return abstained("it holds no examples out")
         metrics: dict[str, float] = {
@@ -270,39 +272,6 @@ class Client:
                 "restore it, or start a new run"
             )
         return kept
-
-    def _export(self, net: model.Classifier, plan: Plan, measured: Measured | None) -> None:
-        """Write the client's own model to its own disk, readable by its owner alone.
-
-        With `strategy.personal-steps` what stays here is trained once more first, without noise: nothing that is
-        computed from it leaves, and the client's state keeps what the rounds left, so that a run may go on.
-        """
-        if self.settings.strategy.personal_steps and len(self.shard.train):
-            measured = self._personalised(net, plan, measured)
-        accuracy = measured.correct / measured.examples if measured else None
-        folder = home() / "personal" / plan.federation / str(self.partition)
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.parent.chmod(0o700)
-        parts: Parts = {part: net.get(part) for part in PARTS if part != "head" or self.layout.head}
-        export = Export(
-            self.settings, self.layout, self.labels.names, self.shape.pooling, self.clients, plan.keeps, personal=True
-        )
-        export.write(folder, parts, accuracy)
-
-    def _personalised(self, net: model.Classifier, plan: Plan, measured: Measured | None) -> Measured | None:
-        """Train what stays here once more, and measure it. A fault is told here alone: it too would be a release."""
-        before: Parts = {part: net.get(part) for part in plan.keeps}
-        steps = self.settings.strategy.personal_steps
-        try:
-            self._trained(net, replace(plan, trains=plan.keeps), None, steps, None, rng=self._rng(plan.round, 3))
-            if not all(np.isfinite(net.get(part)).all() for part in plan.keeps):
-                raise BractError("it diverged; try a smaller train.lr")
-            return measure(net, self.shard.holdout) if measured else None
-        except Exception as error:
-            log(WARNING, "client %s: no personal phase: %s", self.partition, error)
-            for part, vector in before.items():
-                net.set(part, vector, self.layout)
-            return measured
 
     def _laid_in(self, plan: Plan, content: RecordDict, kept: Kept) -> tuple[model.Classifier, Slots | None]:
         """The worker's model with this client's parts, and the slots that it carries (None: all).
@@ -342,5 +311,6 @@ class Client:
     def _first(self) -> Parts:
         return worker.first_parts(self.shape, self.labels.descriptions, self.settings.data.max_length)
 
-    def _rng(self, round_: int, stream: int = 0) -> np.random.Generator:
+    def rng(self, round_: int, stream: int = 0) -> np.random.Generator:
+        """A round's own random numbers; each stream is apart."""
         return np.random.default_rng([self.settings.seed, 2, round_, self.partition, stream])

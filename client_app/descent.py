@@ -11,8 +11,8 @@ class Descent:
     """A fresh AdamW or SGD of torch's; B has a rate of its own.
 
     Values, gradients and moments are one buffer a part, whatever the number of the model's parameters, which get
-    their new values after every step. Guaranteed: a value whose gradients have all been zero is as it was, bit by bit
-    (there is no weight decay), so what is outside `flat.inside` stays.
+    their new values after every step. Guaranteed: what is outside `flat.inside` stays as it was, bit by bit, whatever
+    its gradients are (as there is no weight decay).
     """
 
     def __init__(self, flat: Flat, settings: TrainSettings, rate: float) -> None:
@@ -29,7 +29,7 @@ class Descent:
     def step(self, gradient: Tensor) -> None:
         """Move every value by what its gradient says."""
         if self._flat.inside is not None:
-            gradient = gradient * self._flat.inside
+            gradient = torch.where(self._flat.inside != 0, gradient, 0)
         for part, held in self._parts.items():
             held.grad = gradient[self._flat.spans[part]]
         self._optimizer.step()

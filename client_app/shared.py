@@ -1,7 +1,7 @@
-"""Tokenised shards in a file that all workers of this machine map: texts are read and tokenised by one of them.
+"""Tokenised shards in a file that all workers of a simulation map: texts are read and tokenised by one of them.
 
-The file is its owner's alone, under the home folder's `tokens`, and of one run: nothing of it outlives a change of the
-data. A few runs' files are kept. A node's own data is never written (see `Client.own`).
+The file is its owner's alone, under the home folder's `tokens`, and of one run: no other uses it. `bract run` deletes
+it when the run has ended; of runs by other commands the last few stay. A node's data is never written here.
 """
 
 import json
@@ -55,7 +55,7 @@ class Packed(Sequence[NDArray[np.int32]]):
 
 
 def write(path: Path, labels: LabelSet, shards: Iterable[Shard]) -> None:
-    """Write what `read` gives; only what is packed already is held beside the shard at hand."""
+    """Write what `read` gives. No other process may be writing into this folder."""
     tokens, lengths, classes, counts = [], [], [], []
     for shard in shards:
         for part in (shard.train, shard.holdout):
@@ -70,8 +70,8 @@ def write(path: Path, labels: LabelSet, shards: Iterable[Shard]) -> None:
         "counts": np.array(counts, dtype=np.int64),
     }
     told = {"names": json.dumps(labels.names), "descriptions": json.dumps(labels.descriptions)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
+    for left in path.parent.glob(".*"):  # by a writer that was killed
+        left.unlink(missing_ok=True)
     with replacing(path) as temporary:
         save_file({name: torch.from_numpy(array) for name, array in arrays.items()}, temporary, metadata=told)
     files = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
@@ -79,20 +79,21 @@ def write(path: Path, labels: LabelSet, shards: Iterable[Shard]) -> None:
         old.unlink(missing_ok=True)
 
 
-def read(path: Path) -> Shared | None:
+def read(path: Path, clients: int) -> Shared | None:
     """What is in a file, mapped; None where there is none, or one that is broken."""
     try:
         with safe_open(path, framework="pt") as file:
-            told = file.metadata()
+            told = file.metadata() or {}
             labels = LabelSet(tuple(json.loads(told["names"])), tuple(json.loads(told["descriptions"])))
             tokens, ends, classes, counts = (
                 file.get_tensor(name).numpy() for name in ("tokens", "ends", "classes", "counts")
             )
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
-    parts, first = [], 0
-    for count in counts.tolist():
-        last = first + count
-        parts.append(Examples(Packed(tokens, ends, first, last), classes[first:last]))
-        first = last
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    whole = len(counts) == 2 * clients and (counts >= 0).all() and bounds[-1] == len(classes) == len(ends) - 1
+    if not (whole and ends[0] == 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(tokens)):
+        return None
+    spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+    parts = [Examples(Packed(tokens, ends, *span), classes[slice(*span)]) for span in spans]
     return Shared(labels, [Shard(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)])

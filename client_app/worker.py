@@ -1,6 +1,7 @@
 """What a worker process keeps between messages, clients and rounds: model, tokens, shards."""
 
 import hashlib
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -34,36 +35,44 @@ def partition(settings: DataSettings, seed: int, clients: int) -> Partition:
 
 
 @lru_cache(maxsize=1)
-def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int) -> Shared:
-    """All clients' examples as the workers of a run share them: the first that asks makes the file.
+def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int) -> Shared | None:
+    """All clients' examples as the workers of a simulation share them: the first that asks makes the file.
 
-    A worker that finds it reads no text. Where it cannot be written they are in this process's memory.
+    A worker that finds it reads no text. None where this is no worker of a simulation, and where nothing can be
+    written: then every worker keeps what it plays in its own memory.
     """
+    if not simulated():
+        return None
     asked = repr((settings, seed, clients, place, stamp(settings)))
-    name = f"{run}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.safetensors"
+    folder = home() / "tokens"
+    path = folder / f"{run}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.safetensors"
     try:
-        with locked(home() / "tokens" / "lock"):
-            found = read(home() / "tokens" / name)
-            if found is None:
-                _, labels = dataset(settings, seed)
-                shards = (tokenised(settings, seed, clients, client, place) for client in range(clients))
-                write(home() / "tokens" / name, labels, shards)
-                found = read(home() / "tokens" / name)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        if (found := read(path, clients)) is None:
+            with locked(folder / "lock"):
+                if (found := read(path, clients)) is None:
+                    _, labels = dataset(settings, seed)
+                    write(path, labels, (tokenised(settings, seed, clients, i, place) for i in range(clients)))
+                    found = read(path, clients)
     except (OSError, SafetensorError) as error:
-        log(WARNING, "tokenised texts stay in every worker's memory: %s", error)
-        found = None
-    if found is None:
-        shards = (tokenised(settings, seed, clients, client, place) for client in range(clients))
-        return Shared(dataset(settings, seed)[1], list(shards))
+        log(WARNING, "workers share no tokenised texts: %s", error)
+        return None
     for cached in (dataset, partition):  # the texts have served their turn
         cached.cache_clear()
     return found
 
 
-@lru_cache(maxsize=1)
-def shard(settings: DataSettings, seed: int, place: str) -> Shard:
-    """A node's own examples: all that its data has."""
-    return tokenised(settings, seed, 1, 0, place)
+def simulated() -> bool:
+    """Whether this is a worker of a simulation, one of those that play all clients in turn: they are Ray's."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+@lru_cache(maxsize=4096)
+def shard(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
+    """One client's examples, tokenised once."""
+    return tokenised(settings, seed, clients, client, place)
 
 
 def tokenised(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:

@@ -56,7 +56,7 @@ def processes_with(text):
     return found
 
 
-def test_a_simulation_gives_the_same_bits_as_this_process(tmp_path, config):
+def test_a_simulation_gives_the_same_bits_as_this_process(tmp_path, config, home):
     values = config({"strategy.name": "fedit", "run.folder": str(tmp_path / "flower")})
     done = bract_run(tmp_path, values)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,6 +74,7 @@ def test_a_simulation_gives_the_same_bits_as_this_process(tmp_path, config):
     assert [r["upload_bytes"] for r in one] == [r["upload_bytes"] for r in two]
 
     assert not left_behind(str(tmp_path)), "the command left processes behind"
+    assert [path.name for path in (home / "tokens").iterdir()] == ["lock"]  # shared, and gone with the run
 
 
 def test_a_run_that_fails_says_why_in_one_line_and_returns_1(tmp_path, config):

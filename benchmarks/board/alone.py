@@ -29,7 +29,7 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     whole = examples(table.texts, table.labels, labels.names, form.place, length) if table else None
     own, tested = [], []
     for client in range(nodes):
-        shard = worker.tokenised(settings.data, settings.seed, nodes, client, form.place)
+        shard = worker.shard(settings.data, settings.seed, nodes, client, form.place)
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         for number in range(settings.rounds if len(shard.train) else 0):

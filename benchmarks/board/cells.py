@@ -80,6 +80,8 @@ class Board:
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BractError(f"{path} is no board: {type(error).__name__}: {error}") from error
+        if any(one == {**one, **more} for one in board.private_grid for more in board.private_then):
+            raise BractError(f"{path}: tuning.then has what tuning.private tries already")
         if board.tuning_seed in board.seeds:
             raise BractError(f"{path}: tuning.seed = {board.tuning_seed} is among test.seeds")
         for question, row, column in board.places():
@@ -121,6 +123,7 @@ class Board:
 
     def all_points(self, question: Question, row: str, column: str) -> Sequence[Values]:
         """All that may come to be tried."""
+        column = question.rates.get(column, column)
         if not self.private(question, row, column):
             return self.grid
         return [*self.private_grid, *({**one, **more} for one in self.private_grid for more in self.private_then)]
@@ -169,6 +172,8 @@ def _question(told: Mapping[str, Any]) -> Question:
     unknown = ({column for _, column in found.places} | set(found.rates.values())) - set(columns)
     if unknown:
         raise ValueError(f"{told['name']} has no column {', '.join(sorted(unknown))}")
+    if set(found.rates.values()) & set(found.rates):
+        raise ValueError(f"{told['name']}: a column whose rates another takes should have its own")
     return found
 
 

@@ -101,6 +101,8 @@ def place(board: Board, question: Question, row: str, column: str, found: Found)
     runs = decided(board, question, row, column, found)
     if not runs:
         return ["…"]
+    if any("error" in run for run in runs):
+        return ["failed: " + next(run["error"] for run in runs if "error" in run)]
     words = spread([run[score(run)] for run in runs])
     if len(runs) < len(board.seeds):
         words += " " + SEEDS.format(len(runs), len(board.seeds))
@@ -123,8 +125,8 @@ def personal(board: Board, question: Question, row: str, column: str, found: Fou
     """One place of a table of personal models."""
     runs = decided(board, question, row, column, found)
     names = ("accuracy_mean", "accuracy_worst", "test_accuracy", "test_worst")
-    if not runs:
-        return ["…"] * 5
+    if not runs or any("error" in run for run in runs):
+        return ["failed" if runs else "…"] * 5
     part = f" {SEEDS.format(len(runs), len(board.seeds))}" if len(runs) < len(board.seeds) else ""
     cells = [spread([run[name] for run in runs]) if name in runs[0] else "" for name in names]
     return [cells[0] + part, *cells[1:], f"{mean(runs, 'upload_bytes') / 1e6:.2f}"]
@@ -139,7 +141,7 @@ def tuning(board: Board, question: Question, found: Found) -> str:
             if point is None or column in question.rates:
                 continue
             tried = board.points(question, row, column, found)
-            scores = [found[cell.key]["accuracy"] for cell in board.tuned(question, row, column, found)]
+            scores = [found[cell.key].get("accuracy") or 0.0 for cell in board.tuned(question, row, column, found)]
             told = ", ".join(
                 f"{'**' * (one == point)}{' '.join(f'{v:g}' for v in one.values())}: {s:.3f}{'**' * (one == point)}"
                 for one, s in zip(tried, scores, strict=True)
@@ -148,7 +150,10 @@ def tuning(board: Board, question: Question, found: Found) -> str:
             lines.append(f"- {column}, {row}: {told}{lead}")
     if not lines:
         return ""
-    names = ", ".join(f"`{name}`" for name in board.private_grid[0]) + " with privacy; the first ones without"
+    names = (
+        ", ".join(f"`{name}`" for name in {**board.private_grid[0], **dict(*board.private_then[:1])})
+        + " with privacy; the first ones without"
+    )
     head = f"<details><summary>All points that were tried ({names}), with their validation accuracy</summary>\n\n"
     return head + "\n".join(lines) + "\n\n</details>\n"
 
@@ -159,7 +164,12 @@ def points(board: Board, found: Found) -> dict[str, list[Point]]:
     for question, row, column in board.places():
         runs = decided(board, question, row, column, found)
         settings = {**Settings().flat(), **board.of(question, row, column)}
-        if len(runs) < len(board.seeds) or settings.get(ALONE) or question.personal:
+        if (
+            len(runs) < len(board.seeds)
+            or any("error" in run for run in runs)
+            or settings.get(ALONE)
+            or question.personal
+        ):
             continue
         private = board.private(question, row, column)
         budget = f"epsilon {settings['privacy.epsilon']:g}" if private else "no privacy"

@@ -8,19 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from bract import base
 from bract.files import home
 from bract.settings import read
 from client_app import shared, worker
+from server_app.checkpoint import Checkpoint
 from tests.harness import settings_of, tiny_data
 
 CLIENTS = 3
 
 
 @pytest.fixture
-def asked(model_folder, data_file):
-    """What a worker asks with, of a run's number."""
+def asked(model_folder, data_file, monkeypatch):
+    """What a worker of a simulation asks with, of a run's number."""
+    monkeypatch.setattr(worker, "simulated", lambda: True)
     values = {"data.source": f"file:{data_file}", "model.name": str(model_folder), "data.holdout": 0.25}
     settings = read(settings_of(values))
     place = base.locate(settings.model.name)
@@ -104,14 +108,47 @@ def test_other_data_or_a_broken_file_is_made_anew(asked, tmp_path):
     assert all(same(a.train.tokens, b.train.tokens) for a, b in zip(after.shards, again.shards, strict=True))
 
 
-def test_without_a_place_to_write_they_stay_in_memory(asked, caplog):
-    wanted = anew(*asked())
-    home().rename(home().with_name("kept"))
+@pytest.mark.parametrize("broken", [
+    {"ends": lambda v: v[:-1]}, {"ends": lambda v: v + 1}, {"ends": lambda v: v[::-1].copy()},
+    {"counts": lambda v: v[:-1]}, {"counts": lambda v: -v}, {"classes": lambda v: v[1:]}, {"tokens": lambda v: v[1:]},
+    {"names": "{"}, {"names": "3"}, {"tokens": None}, {},
+])  # fmt: skip
+def test_a_file_that_does_not_hold_together_is_none(asked, broken):
+    anew(*asked())
+    (path,) = files()
+    with safe_open(path, framework="np") as file:
+        told, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, change in broken.items():
+        if name in told:
+            told[name] = change
+        elif change is None:
+            del arrays[name]
+        else:
+            arrays[name] = change(arrays[name])
+    save_file(arrays, path, metadata=told if broken else None)
+    assert shared.read(path, CLIENTS) is None
+    assert anew(*asked()) is not None
+
+
+def test_what_a_killed_writer_left_is_swept_away(asked):
+    anew(*asked(1))
+    left = home() / "tokens" / ".1-a.safetensors.xyz.tmp"
+    left.write_text("texts")
+    anew(*asked(1))
+    assert left.exists()  # nobody wrote, so there may be one who does
+    anew(*asked(2))
+    assert not left.exists()
+
+
+def test_without_a_place_to_write_each_worker_keeps_what_it_plays(asked, play, caplog):
     home().write_text("no folder")
-    found = anew(*asked())
-    assert same(found.shards[1].train.tokens, wanted.shards[1].train.tokens)
-    assert found.labels == wanted.labels
-    assert "stay in every worker's memory" in caplog.text
+    assert anew(*asked()) is None
+    assert "workers share no tokenised texts" in caplog.text
+    home().unlink()
+    (home() / "tokens").mkdir(parents=True)
+    (home() / "tokens" / "lock").mkdir()
+    play()
+    assert not files()
 
 
 def test_two_workers_at_once_make_one_file(asked, tmp_path):
@@ -119,7 +156,7 @@ def test_two_workers_at_once_make_one_file(asked, tmp_path):
     data, seed, clients, place, run = asked()
     code = (
         "from client_app import worker; from bract.settings import DataSettings; real, read = worker.load, [];"
-        "worker.load = lambda *told: read.append(told) or real(*told);"
+        "worker.load = lambda *told: read.append(told) or real(*told); worker.simulated = lambda: True;"
         f"found = worker.shared({data!r}, {seed}, {clients}, {place!r}, {run});"
         "print(len(read), sum(len(s.train) for s in found.shards))"
     )
@@ -136,7 +173,23 @@ def test_two_workers_at_once_make_one_file(asked, tmp_path):
     assert len(files()) == 1
 
 
-def test_what_a_node_holds_itself_is_not_written(play, tmp_path):
+def test_a_run_on_shared_texts_is_the_same_to_the_bit(asked, play, tmp_path):
+    one, _ = play({"run.folder": str(tmp_path / "one")})
+    assert len(files()) == 1
+    worker.simulated = lambda: False  # the fixture puts it back
+    worker.shared.cache_clear()
+    two, _ = play({"run.folder": str(tmp_path / "two")})
+    states = [Checkpoint.load(folder.checkpoint).parts for folder in (one, two)]
+    assert states[0].keys() == states[1].keys()
+    assert all((vector == states[1][part]).all() for part, vector in states[0].items())
+
+
+def test_outside_a_simulation_nothing_is_written(play):
+    play({"rounds": 1})
+    assert not (home() / "tokens").exists()
+
+
+def test_what_a_node_holds_itself_is_never_written(asked, play, tmp_path):
     sites = {}
     for site in range(CLIENTS):
         sites[site] = {"data-path": str(tiny_data(tmp_path / f"site{site}.csv", copies=3))}

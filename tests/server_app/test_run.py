@@ -443,7 +443,8 @@ def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
     folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
     assert worker.classifier.cache_info().misses == 1
-    assert worker.shared.cache_info().misses == 1
+    assert worker.dataset.cache_info().misses == 1
+    assert worker.shard.cache_info().misses == 3
     assert worker.first_parts.cache_info().misses == 1
     assert examples._tokenizer.cache_info().currsize <= 2
 
