@@ -2,14 +2,16 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from benchmarks.board.__main__ import HERE, digest, fill, missing
+from benchmarks.board.alone import untrained
 from benchmarks.board.cells import Board
 from benchmarks.board.figure import Point, figure
 from benchmarks.board.page import write
-from benchmarks.board.play import play
+from benchmarks.board.play import play, source
 from bract.errors import BractError
 from bract.runfolder import read_rows
 from tests.harness import TEXTS, tiny_data
@@ -156,6 +158,13 @@ def test_personal_models_stand_beside_training_alone(tmp_path, model_folder, dat
     page = (tmp_path / "results.md").read_text()
     assert "mix: worst tenth" in page
     assert page.count("| alone | 0.") + page.count("| alone | 1.") == 1
+
+
+def test_what_all_begin_with(board, data):
+    labels = json.loads((Path(data) / "labels.json").read_text())
+    found = untrained({**board.settings, **source(data), "lora.rank": 1}, f"{data}/test.csv")
+    assert 0 <= found < 1
+    assert found * len(labels) * 4 == pytest.approx(round(found * len(labels) * 4))  # four texts a label
 
 
 def test_a_run_that_cannot_be_played_is_the_worst_and_the_board_goes_on(board, data, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from benchmarks.board import page
 from benchmarks.board.cells import Board, Cell
-from benchmarks.board.play import ROOT, play
+from benchmarks.board.play import ROOT, play, source
 from bract.errors import BractError
 from bract.launch import cpus
 from bract.runfolder import read_rows
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     """Play or show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=__doc__)
-    parser.add_argument("do", choices=("run", "page"))
+    parser.add_argument("do", choices=("run", "page", "untrained"))
     parser.add_argument("--board", type=Path, default=HERE / "fair.toml")
     parser.add_argument("--rows", type=Path, help="where results are kept (default: docs/BOARD.jsonl)")
     parser.add_argument("--data", default="", help="a folder with train.csv, test.csv, labels.json (default: the demo)")
@@ -40,6 +40,13 @@ def main() -> int:
             page.write(board, read_rows(rows), ROOT / "docs" / "results.md")
             return 0
         data = str(Path(options.data).resolve()) if options.data else ""
+        if options.do == "untrained":
+            if digest(data) == "demo":
+                raise BractError("untrained: name a folder with --data")
+            from benchmarks.board.alone import untrained  # torch
+
+            print(f"{untrained({**board.settings, **source(data)}, f'{data}/test.csv'):.4f} of the test file")
+            return 0
         workers = 1 if options.flower else options.workers or cpus()
         fill(board, rows, data, workers, flower=options.flower, minutes=options.minutes or float("inf"))
     except BractError as error:

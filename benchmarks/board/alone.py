@@ -1,4 +1,4 @@
-"""Training alone: what every client gets of the same adapter and the same steps without anybody else."""
+"""Without a federation: what each client gets of the same steps by itself, and what all begin with."""
 
 import statistics
 from typing import Any
@@ -14,6 +14,19 @@ from bract.settings import DataSettings, Settings, read
 from client_app import worker
 from client_app.train import train
 from server_app.rounds import between_clients
+
+
+def untrained(values: dict[str, Any], test: str) -> float:
+    """Accuracy on the test file before any training."""
+    settings = read({**Settings().flat(), **values})
+    labels = worker.dataset(settings.data, settings.seed)[1]
+    form = shape(settings, len(labels.names))
+    net, length = worker.classifier(form), settings.data.max_length
+    for part, vector in worker.first_parts(form, labels.descriptions, length).items():
+        net.set(part, vector, net.layout)
+    table = load_test(DataSettings(test=test), labels.names)
+    found = measure(net, examples(table.texts, table.labels, labels.names, form.place, length))
+    return found.correct / found.examples
 
 
 def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:

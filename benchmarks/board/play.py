@@ -22,9 +22,7 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home:
         os.environ["BRACT_HOME"] = home
-        values: dict[str, Any] = {**cell.settings, "seed": cell.seed, "run.folder": f"{home}/run"}
-        if data:
-            values |= {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"}
+        values: dict[str, Any] = {**cell.settings, "seed": cell.seed, "run.folder": f"{home}/run", **source(data)}
         if values.pop(ALONE, False):
             from benchmarks.board.alone import alone
 
@@ -45,6 +43,11 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
         if cell.tested:
             found |= tested(folder, Path(home), data)
     return {**found, "minutes": round((time.perf_counter() - start) / 60, 2)}
+
+
+def source(data: str) -> dict[str, str]:
+    """The settings that name the data."""
+    return {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"} if data else {}
 
 
 def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
