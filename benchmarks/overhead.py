@@ -3,13 +3,15 @@
 Prints, for each round, seconds of training in a client's turn and of everything else: laying the
 parts in, packing, messages, dispatch, merging, waiting for the round's last client. The rest should
 be at most a tenth after the first round. Measuring on the held-out texts is no part of a turn: its
-seconds stand beside it.
+seconds stand beside it. At the end, what memory a worker had.
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +34,29 @@ def main() -> None:
         folder = Path(scratch) / "run"
         command = [sys.executable, "-m", "bract.cli", "run", str(ROOT)]
         config = f"rounds={options.rounds} run.folder={folder}"
-        subprocess.run([*command, "-c", config], check=True, stdout=subprocess.DEVNULL)
+        peaks: dict[int, float] = {}
+        with subprocess.Popen([*command, "-c", config], stdout=subprocess.DEVNULL) as run:
+            while run.poll() is None:
+                for worker, used in workers_memory().items():
+                    peaks[worker] = max(peaks.get(worker, 0.0), used)
+                time.sleep(1)
+        if run.returncode:
+            sys.exit(run.returncode)
         show(folder)
+        print(f"\na worker's memory at its peak: {', '.join(f'{used:.0f} MB' for used in peaks.values())}")
+
+
+def workers_memory() -> dict[int, float]:
+    """MB of every worker of a simulation on this machine, where Linux says so: its share of what it has in common."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it may have ended
+            if (process / "cmdline").read_bytes().startswith(b"ray::ClientAppActor"):
+                lines = (process / "smaps_rollup").read_text().splitlines()
+                found[int(process.name)] = (
+                    next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+                )
+    return found
 
 
 def show(folder: Path) -> None:
