@@ -46,7 +46,7 @@ def as_public(rounds: int, texts: Path) -> float:
     """Seconds of the public way, in this process."""
     import peft  # noqa: F401 - before the clock starts
     import torch
-    import transformers  # noqa: F401
+    import transformers  # noqa: F401 - the same
     from public_app.task import turn  # type: ignore[import-not-found]  # an app of its own, by its own name
 
     from bract.base import locate

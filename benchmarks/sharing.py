@@ -33,7 +33,7 @@ def ask(kind: str, file: str, clients: int) -> None:
     data, place = DataSettings(source=f"file:{file}", partition="iid"), locate("minilm")
     tokenise(["warm"], place, 8)
     import datasets  # noqa: F401 - what partitioning imports counts for nobody
-    import flwr_datasets.partitioner  # noqa: F401
+    import flwr_datasets.partitioner  # noqa: F401 - the same
 
     before, start = own(), time.perf_counter()
     if kind == "by itself":

@@ -38,9 +38,11 @@ def train(threads: int, epochs: int) -> None:
 def timed(processes: int, threads: int, epochs: int) -> float:
     """Seconds for so many processes to train so many epochs each."""
     command = [sys.executable, "-W", "ignore", __file__, "--train", str(threads), str(epochs)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, **pipes)  # type: ignore[call-overload]
-               for _ in range(processes)]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    running = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
     for process in running:
         if not any("ready" in line for line in iter(process.stdout.readline, "")):
             raise SystemExit("a worker died")

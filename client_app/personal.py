@@ -33,8 +33,11 @@ def export(client: "Client", net: Classifier, plan: Plan, measured: Measured | N
     folder.mkdir(parents=True, exist_ok=True)
     folder.parent.chmod(0o700)
     parts: Parts = {part: net.get(part) for part in PARTS if part != "head" or client.layout.head}
-    whose = (client.settings, client.layout, client.labels.names, client.shape.pooling, client.clients, plan.keeps)
-    Export(*whose, personal=True).write(folder, parts, accuracy)
+    found = Export(
+        client.settings, client.layout, client.labels.names, client.shape.pooling, client.clients, plan.keeps,
+        personal=True,
+    )  # fmt: skip
+    found.write(folder, parts, accuracy)
 
 
 def personalised(client: "Client", net: Classifier, plan: Plan, measured: Measured | None) -> Measured | None:

@@ -82,7 +82,7 @@ def write(path: Path, labels: LabelSet, shards: Iterable[Shard]) -> None:
 def read(path: Path, clients: int) -> Shared | None:
     """What is in a file, mapped; None where there is none, or one that is broken."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:  # for torch it maps the file, for NumPy it copies
             told = file.metadata() or {}
             labels = LabelSet(tuple(json.loads(told["names"])), tuple(json.loads(told["descriptions"])))
             tokens, ends, classes, counts = (

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from benchmarks.board.play import worst
-from bract.data import load_test
-from bract.examples import examples, measure, pad_id
-from bract.model import shape
+from bract.data import Table, load_test
+from bract.examples import Examples, examples, measure, pad_id
+from bract.layout import Parts
+from bract.model import Classifier, shape
 from bract.settings import DataSettings, Settings, read
 from client_app import worker
 from client_app.train import train
@@ -18,39 +19,29 @@ from server_app.rounds import between_clients
 
 def untrained(values: dict[str, Any], test: str) -> float:
     """Accuracy on the test file before any training."""
-    settings = read({**Settings().flat(), **values})
-    labels = worker.dataset(settings.data, settings.seed)[1]
-    form = shape(settings, len(labels.names))
-    net, length = worker.classifier(form), settings.data.max_length
-    for part, vector in worker.first_parts(form, labels.descriptions, length).items():
+    _, net, first, whole = _begun(values, test)
+    for part, vector in first.items():
         net.set(part, vector, net.layout)
-    table = load_test(DataSettings(test=test), labels.names)
-    found = measure(net, examples(table.texts, table.labels, labels.names, form.place, length))
+    found = measure(net, whole)
     return found.correct / found.examples
 
 
 def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     """A row like that of a federated run: each client's A and B (and head, where it is its own), turn after turn."""
     torch.set_num_threads(1)
-    settings = read({**Settings().flat(), **values})
-    labels = worker.dataset(settings.data, settings.seed)[1]
-    form = shape(settings, len(labels.names))
-    net, length = worker.classifier(form), settings.data.max_length
-    first = worker.first_parts(form, labels.descriptions, length)
+    settings, net, first, whole = _begun(values, test)
     parts: Any = ("A", "B", "head") if settings.lora.head == "local" else ("A", "B")
-    table = load_test(DataSettings(test=test), labels.names) if test else None
-    whole = examples(table.texts, table.labels, labels.names, form.place, length) if table else None
     own, tested = [], []
     for client in range(nodes):
-        shard = worker.shard(settings.data, settings.seed, nodes, client, form.place)
+        shard = worker.shard(settings.data, settings.seed, nodes, client, net.shape.place)
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         for number in range(settings.rounds if len(shard.train) else 0):
             rng = np.random.default_rng([settings.seed, client, number])
-            train(net, shard.train, settings.train, parts, rng, pad=pad_id(form.place))
+            train(net, shard.train, settings.train, parts, rng, pad=pad_id(net.shape.place))
         if len(shard.holdout):
             own.append(measure(net, shard.holdout))
-        if whole is not None:
+        if len(whole):
             found = measure(net, whole)
             tested.append(found.correct / found.examples)
     correct, counts = [m.correct for m in own], [m.examples for m in own]
@@ -59,3 +50,14 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     if tested:
         row |= {"test_accuracy": statistics.mean(tested), "test_worst": worst(tested)}
     return row
+
+
+def _begun(values: dict[str, Any], test: str) -> tuple[Settings, Classifier, Parts, Examples]:
+    """The settings, the model, its first values, and the test file's examples: none where no file is named."""
+    settings = read({**Settings().flat(), **values})
+    labels = worker.dataset(settings.data, settings.seed)[1]
+    form = shape(settings, len(labels.names))
+    length = settings.data.max_length
+    table = load_test(DataSettings(test=test), labels.names) if test else Table((), ())
+    whole = examples(table.texts, table.labels, labels.names, form.place, length)
+    return settings, worker.classifier(form), worker.first_parts(form, labels.descriptions, length), whole

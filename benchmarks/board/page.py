@@ -150,10 +150,8 @@ def tuning(board: Board, question: Question, found: Found) -> str:
             lines.append(f"- {column}, {row}: {told}{lead}")
     if not lines:
         return ""
-    names = (
-        ", ".join(f"`{name}`" for name in {**board.private_grid[0], **dict(*board.private_then[:1])})
-        + " with privacy; the first ones without"
-    )
+    tuned = dict.fromkeys(name for point in [*board.private_grid, *board.private_then] for name in point)
+    names = ", ".join(f"`{name}`" for name in tuned) + " with privacy; the first ones without"
     head = f"<details><summary>All points that were tried ({names}), with their validation accuracy</summary>\n\n"
     return head + "\n".join(lines) + "\n\n</details>\n"
 
