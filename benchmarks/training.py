@@ -179,10 +179,10 @@ def peak(kind: str, source: str, name: str) -> float:
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
-def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]) -> None:
+def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer], *, own: bool) -> None:
     """One model on one kind of text."""
-    trainers = {name: make(name) for name in KINDS}
-    seconds: dict[str, list[float]] = {name: [] for name in KINDS}
+    trainers = {name: make(name) for name in KINDS if not own or "fused" in name}
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for repeat in range(repeats + 1):
         for name, trainer in trainers.items():
             spent = trainer.epoch(f"draws {repeat}")
@@ -191,9 +191,11 @@ def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]
     lengths = [len(ids) for ids in trainers["fused"].examples.tokens]
     print(f"\n{kind}, {source.rpartition('/')[2]}: {len(lengths)} texts, tokens {np.mean(lengths):.0f} on average, "
           f"{max(lengths)} at most; B and head, rank 8")  # fmt: skip
+    print(f"  fused, private ÷ plain                       {ratio(seconds['fused'], seconds['fused, plain'])}")
+    if own:
+        return
     print(f"  an epoch, private: fused ÷ PEFT and Opacus   {ratio(seconds['fused'], seconds['Opacus'])}")
     print(f"  an epoch, plain:   fused ÷ PEFT              {ratio(seconds['fused, plain'], seconds['PEFT, plain'])}")
-    print(f"  fused, private ÷ plain                       {ratio(seconds['fused'], seconds['fused, plain'])}")
     step = statistics.median(seconds["fused"]) / trainers["fused"].steps
     shares = ", ".join(f"{name} {spent / step:.1%}" for name, spent in small(trainers["fused"]).items())
     print(f"  of a step of {step:.2f} s: {shares}")
@@ -216,6 +218,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--texts", nargs="+", default=["demo"])
+    parser.add_argument("--own", action="store_true", help="Bract's engine alone, with privacy and without")
     parser.add_argument("--memory", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -234,6 +237,7 @@ def main() -> None:
                 compare(
                     kind, source, options.repeats,
                     lambda name, net=net, examples=examples, kind=kind: Trainer(name, net, examples, SIZES[kind][1]),
+                    own=options.own,
                 )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def load(settings: DataSettings, seed: int) -> Table:
             tuple(e.label for e in examples),
             tuple(e.branch for e in examples),
         )
-    rows = _from_hub(place) if kind == "hub" else read_rows(Path(place), "data.source")
+    rows = from_hub(place) if kind == "hub" else read_rows(Path(place), "data.source")
     return table(rows, settings, settings.source, column)
 
 
@@ -203,17 +203,18 @@ def _parquet(path: Path) -> dict[str, list[Any]]:
     return columns
 
 
-def _from_hub(name: str) -> dict[str, list[Any]]:
+def from_hub(name: str, split: str = "train") -> dict[str, list[Any]]:
+    """The columns of a data set's split; classes by their names."""
     from datasets import ClassLabel, load_dataset
 
     try:
-        data = load_dataset(name, split="train")
+        data = load_dataset(name, split=split)
         columns: dict[str, list[Any]] = data.to_dict()
         for column, feature in data.features.items():
             if isinstance(feature, ClassLabel):  # -1 stands for a row without a label
                 columns[column] = [None if v in (None, -1) else feature.int2str(v) for v in columns[column]]
     except (OSError, ValueError, RuntimeError) as error:
-        raise BractError(f"data.source: cannot load {name!r} from the hub: {error}") from error
+        raise BractError(f"data.source: cannot load {name!r}, {split}, from the hub: {error}") from error
     return columns
 
 

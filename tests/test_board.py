@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.board.__main__ import HERE, digest, fill, missing
+from benchmarks.board.__main__ import HERE, fill, main, missing
 from benchmarks.board.alone import untrained
 from benchmarks.board.cells import Board
+from benchmarks.board.data import digest, source
 from benchmarks.board.figure import Point, figure
 from benchmarks.board.page import write
-from benchmarks.board.play import play, source
+from benchmarks.board.play import play
 from bract.errors import BractError
 from bract.runfolder import read_rows
 from tests.harness import TEXTS, tiny_data
@@ -186,6 +187,39 @@ def test_a_figure_shows_a_split_and_a_budget_at_a_time():
     drawn = figure("dirichlet:0.5", [Point("ffa", "a < b", 1e6, 0.5), Point("fedit", "c", 3e7, 0.8)])
     assert drawn.count("<circle") == 2 + 2  # and the legend
     assert "a &lt; b: 0.500, 1.00 MB" in drawn
+
+
+def test_other_data_and_settings_have_rows_and_a_page_of_their_own(board, data, tmp_path, monkeypatch, capsys):
+    # `load_dataset` reads a folder of that name as it would the hub's: the real code, without the network.
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    for name in ("train.csv", "test.csv"):
+        (Path(data) / name).rename(tmp_path / "owner" / "name" / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
+
+    def words(*more):
+        monkeypatch.setattr("sys.argv", ["board", more[0], "--board", str(tmp_path / "small.toml"), *more[1:]])
+        return main()
+
+    own = ["-c", "train.steps=1 data.holdout=0.3", "--rows", "own.jsonl"]
+    assert words("run", "--data", "hub:owner/name", *own[:2]) == 1
+    assert "-c makes another board" in capsys.readouterr().err
+    assert words("run", "--data", "hub:owner/name", "-c", "data.source=demo", "--rows", "own.jsonl") == 1
+    assert "data.source: data is named by --data" in capsys.readouterr().err
+    assert words("run", "--data", "hub:owner/name", "--workers", "1", *own) == 0
+    rows = read_rows(tmp_path / "own.jsonl")
+    assert len(rows) == 8
+    assert {row["data"][:11] for row in rows} == {"owner-name-"}
+    assert {row["settings"]["train.steps"] for row in rows} == {1}
+    assert sum("test_accuracy" in row for row in rows) == 4
+    before = (tmp_path / "own.jsonl").read_bytes()
+    assert words("run", "--data", "hub:owner/name", *own) == 0  # written again, the data is the same
+    assert (tmp_path / "own.jsonl").read_bytes() == before
+    assert words("page", *own) == 0
+    page = (tmp_path / "own.md").read_text()
+    assert "…" not in page
+    assert "This one." not in page
 
 
 def test_a_folder_without_the_data_is_named(tmp_path):

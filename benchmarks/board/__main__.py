@@ -1,10 +1,10 @@
 """The command line of the board; see the package's own words."""
 
 import argparse
-import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -14,7 +14,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from benchmarks.board import page
 from benchmarks.board.cells import Board, Cell
-from benchmarks.board.play import ROOT, play, source
+from benchmarks.board.data import digest, folder, source
+from benchmarks.board.play import ROOT, play
+from bract.cli import overrides_of
 from bract.errors import BractError
 from bract.launch import cpus
 from bract.runfolder import read_rows
@@ -27,31 +29,46 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=__doc__)
     parser.add_argument("do", choices=("run", "page", "untrained"))
     parser.add_argument("--board", type=Path, default=HERE / "fair.toml")
-    parser.add_argument("--rows", type=Path, help="where results are kept (default: docs/BOARD.jsonl)")
-    parser.add_argument("--data", default="", help="a folder with train.csv, test.csv, labels.json (default: the demo)")
+    parser.add_argument("--rows", type=Path, help="where results are kept, and the page (default: docs/BOARD.jsonl)")
+    parser.add_argument("--data", default="", help="a folder with train.csv, test.csv, labels.json, or hub:owner/name "
+                        "with a train and a test split (default: the demo, without a test file)")  # fmt: skip
+    parser.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE",
+                        help="settings instead of the board's, as for bract run; --rows of their own")  # fmt: skip
     parser.add_argument("--flower", action="store_true", help="through Flower's simulation, one cell at a time")
     parser.add_argument("--workers", type=int, default=0, help="cells at a time (default: one a core)")
     parser.add_argument("--minutes", type=float, default=0, help="begin no cell after so many (default: all of them)")
     options = parser.parse_args()
-    rows = options.rows or ROOT / "docs" / f"{options.board.stem}.jsonl"
     try:
-        board = Board.load(options.board)
-        if options.do == "page":
-            page.write(board, read_rows(rows), ROOT / "docs" / "results.md")
-            return 0
-        data = str(Path(options.data).resolve()) if options.data else ""
-        if options.do == "untrained":
-            if digest(data) == "demo":
-                raise BractError("untrained: name a folder with --data")
-            from benchmarks.board.alone import untrained  # torch
-
-            print(f"{untrained({**board.settings, **source(data)}, f'{data}/test.csv'):.4f} of the test file")
-            return 0
-        workers = 1 if options.flower else options.workers or cpus()
-        fill(board, rows, data, workers, flower=options.flower, minutes=options.minutes or float("inf"))
+        own = overrides_of(options.run_config)
+        if own and not options.rows:
+            raise BractError("-c makes another board; name a file for its --rows")
+        board = Board.load(options.board, own)
+        with tempfile.TemporaryDirectory() as scratch:
+            return do(options, board, Path(scratch))
     except BractError as error:
         print(f"board: error: {error}", file=sys.stderr)
         return 1
+
+
+def do(options: argparse.Namespace, board: Board, scratch: Path) -> int:
+    """What was asked for."""
+    rows: Path = options.rows or ROOT / "docs" / f"{board.name}.jsonl"
+    if options.do == "page":
+        if options.rows:  # the answers are of other rows
+            page.write(board.unanswered(), read_rows(rows), rows.with_suffix(".md"))
+        else:
+            page.write(board, read_rows(rows), ROOT / "docs" / "results.md")
+        return 0
+    data = folder(options.data, scratch, board.settings)
+    if options.do == "untrained":
+        if digest(data) == "demo":
+            raise BractError("untrained: name data with --data")
+        from benchmarks.board.alone import untrained  # torch
+
+        print(f"{untrained({**board.settings, **source(data)}, f'{data}/test.csv'):.4f} of the test file")
+        return 0
+    workers = 1 if options.flower else options.workers or cpus()
+    fill(board, rows, data, workers, flower=options.flower, minutes=options.minutes or float("inf"))
     return 0
 
 
@@ -119,19 +136,6 @@ def say(row: dict[str, Any], board: Board, found: dict[str, Any]) -> None:
     score = f"test {row['test_accuracy']:.4f}" if "test_accuracy" in row else f"validation {row['accuracy'] or 0:.4f}"
     score = f"failed: {row['error']}" if "error" in row else score
     print(f"{len(found)} cells; seed {row['seed']}, {words}: {score}, {row['minutes']:.1f} min", flush=True)
-
-
-def digest(data: str) -> str:
-    """Which data it is, without saying where."""
-    if not data:
-        return "demo"
-    try:
-        whole = b"".join((Path(data) / name).read_bytes() for name in ("train.csv", "test.csv", "labels.json"))
-    except OSError as error:
-        raise BractError(
-            f"--data {data}: should hold train.csv, test.csv and labels.json ({error.strerror})"
-        ) from error
-    return f"{Path(data).name}-{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 if __name__ == "__main__":

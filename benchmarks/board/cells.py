@@ -5,7 +5,7 @@ import itertools
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,15 @@ class Board:
     questions: Sequence[Question]
 
     @staticmethod
-    def load(path: Path) -> "Board":
-        """Read a board; every combination is checked as settings before anything is played."""
+    def load(path: Path, own: Values | None = None) -> "Board":
+        """Read a board, with one's own settings instead of its; all combinations are checked before any is played."""
         try:
             value = tomllib.loads(path.read_text(encoding="utf-8"))
             tuning = value["tuning"]
             grid = _grid(flatten(tuning["grid"]))
             board = Board(
                 path.stem, " ".join(value.get("about", "").split()), value.get("limits", "").strip(),
-                int(value["nodes"]), flatten(value["settings"]), int(tuning["seed"]), grid,
+                int(value["nodes"]), {**flatten(value["settings"]), **(own or {})}, int(tuning["seed"]), grid,
                 _grid(flatten(tuning["private"])) if "private" in tuning else grid,
                 _grid(flatten(tuning["then"])) if "then" in tuning else [],
                 [int(seed) for seed in value["test"]["seeds"]],
@@ -82,6 +82,8 @@ class Board:
             raise BractError(f"{path} is no board: {type(error).__name__}: {error}") from error
         if any(one == {**one, **more} for one in board.private_grid for more in board.private_then):
             raise BractError(f"{path}: tuning.then has what tuning.private tries already")
+        if named := {"data.source", "data.labels", "data.test"} & set(board.settings):
+            raise BractError(f"{path}: {min(named)}: data is named by --data")
         if board.tuning_seed in board.seeds:
             raise BractError(f"{path}: tuning.seed = {board.tuning_seed} is among test.seeds")
         for question, row, column in board.places():
@@ -93,6 +95,11 @@ class Board:
                 except BractError as error:
                     raise BractError(f"{path}: {question.name}, {row}, {column}: {error}") from error
         return board
+
+    def unanswered(self) -> "Board":
+        """The same without what its file says of its own rows."""
+        questions = [replace(question, answer="") for question in self.questions]
+        return replace(self, about="", questions=questions)
 
     def places(self, *questions: Question) -> Iterator[tuple[Question, str, str]]:
         """Every place of these questions' tables, or of all."""

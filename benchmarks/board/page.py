@@ -45,7 +45,9 @@ def board_words(board: Board, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"""# The board
 
 Made by `python -m benchmarks.board page` from rows (`{board.name}.jsonl`) that
-`python -m benchmarks.board run --data FOLDER` played; only the answers are written by hand.
+`python -m benchmarks.board run --data FOLDER` played; only the answers are written by hand. With other data or another
+model it has rows and a page of its own:
+`--data hub:owner/name --rows FILE -c 'model.name=owner/model lora.targets=attention'`.
 
 {board.about}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.board.cells import ALONE, Cell
+from benchmarks.board.data import source
 from bract.runfolder import read_rows
 
 ROOT = Path(__file__).parents[2]
@@ -43,11 +44,6 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
         if cell.tested:
             found |= tested(folder, Path(home), data)
     return {**found, "minutes": round((time.perf_counter() - start) / 60, 2)}
-
-
-def source(data: str) -> dict[str, str]:
-    """The settings that name the data."""
-    return {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"} if data else {}
 
 
 def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:

@@ -1,0 +1,55 @@
+"""What a board is played on: a folder with train.csv, test.csv and labels.json, made of a hub's data set or there."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bract.data import Table, from_hub, table
+from bract.errors import BractError
+from bract.settings import DataSettings
+
+FILES = ("train.csv", "test.csv", "labels.json")
+
+
+def folder(data: str, into: Path, board: Mapping[str, Any]) -> str:
+    """The absolute place of `--data`; a hub's train and test splits are written to a folder of their own in `into`."""
+    kind, _, name = data.partition(":")
+    if kind != "hub":
+        return str(Path(data).resolve()) if data else ""
+    columns = {key: str(board[f"data.{key}"]) for key in ("text", "label") if f"data.{key}" in board}
+    settings = DataSettings(**columns)
+    made = into / name.replace("/", "-")
+    made.mkdir()
+    parts = {split: table(from_hub(name, split), settings, f"{data}, {split}") for split in ("train", "test")}
+    for split, part in parts.items():
+        _write(made / f"{split}.csv", part, settings)
+    labels = sorted({label for part in parts.values() for label in part.labels})
+    (made / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    return str(made)
+
+
+def _write(path: Path, part: Table, settings: DataSettings) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file)
+        out.writerow([settings.text, settings.label])
+        out.writerows(zip(part.texts, part.labels, strict=True))
+
+
+def digest(data: str) -> str:
+    """Which data it is, without saying where."""
+    if not data:
+        return "demo"
+    try:
+        whole = b"".join((Path(data) / name).read_bytes() for name in FILES)
+    except OSError as error:
+        names = f"{', '.join(FILES[:2])} and {FILES[2]}"
+        raise BractError(f"--data {data}: should hold {names} ({error.strerror})") from error
+    return f"{Path(data).name}-{hashlib.sha256(whole).hexdigest()[:12]}"
+
+
+def source(data: str) -> dict[str, str]:
+    """The settings that name the data."""
+    return {"data.source": f"file:{data}/train.csv", "data.labels": f"{data}/labels.json"} if data else {}
