@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.board.__main__ import HERE, fill, main, missing
+from benchmarks.board.__main__ import FAIR, fill, main, missing
 from benchmarks.board.alone import untrained
 from benchmarks.board.cells import Board
 from benchmarks.board.data import digest, source
@@ -60,7 +60,7 @@ def data(tmp_path):
 
 
 def test_the_fair_board_is_one_that_can_be_played():
-    board = Board.load(HERE / "fair.toml")
+    board = Board.load(FAIR)
     cells = missing(board, {})
     assert all(cell.seed == board.tuning_seed and not cell.tested for cell in cells)
     for question, row, column in board.places():  # equal effort
@@ -112,7 +112,7 @@ def test_it_stops_and_goes_on(board, data, tmp_path, capsys):
     one = missing(board, {})[0]
     known = play(one, data)
     told = {"key": one.key, "data": digest(data), "seed": one.seed, "tested": False, "settings": dict(one.settings)}
-    rows.write_text(json.dumps({**told, **known}) + "\n")
+    rows.write_text(json.dumps({**told, **known}) + '\n{"key": "cut sho')
     fill(board, rows, data, 2)
     found = read_rows(rows)
     assert len(found) == 8
@@ -123,7 +123,7 @@ def test_it_stops_and_goes_on(board, data, tmp_path, capsys):
     assert rows.read_bytes() == before
     with pytest.raises(BractError, match="rows of other data"):
         fill(board, rows, "", 2)
-    write(board, found, tmp_path / "results.md")
+    write(board, found, tmp_path / "results.md", "rows.jsonl")
     page = (tmp_path / "results.md").read_text()
     assert "…" not in page.split("## First")[1]
     assert "This one." in page
@@ -155,7 +155,7 @@ def test_personal_models_stand_beside_training_alone(tmp_path, model_folder, dat
     known = {row["key"]: row for row in found if not row["tested"]}
     (cell,) = (cell for cell in missing(board, known) if cell.key == again["key"])
     assert {**again, **play(cell, data), "minutes": 0} == {**again, "minutes": 0}
-    write(board, found, tmp_path / "results.md")
+    write(board, found, tmp_path / "results.md", "rows.jsonl")
     page = (tmp_path / "results.md").read_text()
     assert "mix: worst tenth" in page
     assert page.count("| alone | 0.") + page.count("| alone | 1.") == 1
@@ -181,6 +181,23 @@ def test_a_run_that_cannot_be_played_is_the_worst_and_the_board_goes_on(board, d
     found = read_rows(rows)
     assert {row["error"] for row in found if "error" in row} == {"it diverged"}
     assert all(row["settings"]["train.lr"] == 0.001 for row in found if row["tested"])
+    fill(board, rows, data, 2)  # what failed is tried again
+    again = read_rows(rows)[len(found) :]
+    assert [row.get("error") for row in again] == ["it diverged"] * 2
+
+
+def test_a_board_of_which_nothing_can_be_played_ends_soon_and_may_begin_anew(board, data, tmp_path, monkeypatch):
+    def fails(cell, data, flower=False):
+        raise BractError("there is no such model")
+
+    monkeypatch.setattr("benchmarks.board.__main__.play", fails)
+    monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
+    rows = tmp_path / "rows.jsonl"
+    with pytest.raises(BractError, match="every run has failed, the last one so: there is no such model"):
+        fill(board, rows, data, 1)
+    assert len(read_rows(rows)) == 2
+    monkeypatch.setattr("benchmarks.board.__main__.play", play)
+    fill(board, rows, "", 1, minutes=0)  # with other data
 
 
 def test_a_figure_shows_a_split_and_a_budget_at_a_time():
@@ -189,24 +206,30 @@ def test_a_figure_shows_a_split_and_a_budget_at_a_time():
     assert "a &lt; b: 0.500, 1.00 MB" in drawn
 
 
-def test_other_data_and_settings_have_rows_and_a_page_of_their_own(board, data, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    """The command line, of the small board, in one process."""
+    monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["board", words[0], "--board", "small.toml", *words[1:]])
+        return main()
+
+    return run
+
+
+def test_a_hubs_data_and_settings_of_ones_own_have_rows_and_a_page_of_their_own(
+    board, data, tmp_path, monkeypatch, words
+):
     # `load_dataset` reads a folder of that name as it would the hub's: the real code, without the network.
     (tmp_path / "owner" / "name").mkdir(parents=True)
     for name in ("train.csv", "test.csv"):
-        (Path(data) / name).rename(tmp_path / "owner" / "name" / name)
-    monkeypatch.chdir(tmp_path)
+        head, rest = (Path(data) / name).read_text().split("\n", 1)
+        assert head == "text,label,site"
+        (tmp_path / "owner" / "name" / name).write_text(f"sentence,intent,site\n{rest}")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
-
-    def words(*more):
-        monkeypatch.setattr("sys.argv", ["board", more[0], "--board", str(tmp_path / "small.toml"), *more[1:]])
-        return main()
-
-    own = ["-c", "train.steps=1 data.holdout=0.3", "--rows", "own.jsonl"]
-    assert words("run", "--data", "hub:owner/name", *own[:2]) == 1
-    assert "-c makes another board" in capsys.readouterr().err
-    assert words("run", "--data", "hub:owner/name", "-c", "data.source=demo", "--rows", "own.jsonl") == 1
-    assert "data.source: data is named by --data" in capsys.readouterr().err
+    own = ["-c", "train.steps=1 data.holdout=0.3 data.text=sentence data.label=intent", "--rows", "own.jsonl"]
     assert words("run", "--data", "hub:owner/name", "--workers", "1", *own) == 0
     rows = read_rows(tmp_path / "own.jsonl")
     assert len(rows) == 8
@@ -219,7 +242,43 @@ def test_other_data_and_settings_have_rows_and_a_page_of_their_own(board, data, 
     assert words("page", *own) == 0
     page = (tmp_path / "own.md").read_text()
     assert "…" not in page
-    assert "This one." not in page
+    assert "`own.jsonl`" in page
+    assert words("page", "-c", "train.steps=2", "--rows", "own.jsonl") == 1  # rows of other settings
+    assert (tmp_path / "own.md").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["run", "-c", "train.steps=1"], "-c makes another board"),
+        (["run", "-c", "data.source=demo", "--rows", "own.jsonl"], "data.source: data is named by --data"),
+        (["run", "-c", "seed=4", "--rows", "own.jsonl"], "seed is the board's own"),
+        (["run", "-c", "train.lr=0.1", "--rows", "own.jsonl"], "train.lr: it is tuned"),
+        (["run", "-c", "lora.rank=4", "--rows", "own.jsonl"], "'First' sets it"),
+        (["run", "-c", "data.holdout=0", "--rows", "own.jsonl"], "data.holdout = 0 leaves nothing to tune by"),
+        (["run", "--data", "hub:", "--rows", "own.jsonl"], "should be demo, node"),
+        (["run", "--rows", "own.md"], "should be a .jsonl file"),
+        (["run", "--rows", "nowhere/own.jsonl"], "in a folder that there is"),
+        (["page", "--rows", "own.jsonl"], "has no rows"),
+        (["untrained"], "name data with --data"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_nothing_is_written(board, tmp_path, words, capsys, more, said):
+    before = sorted(tmp_path.iterdir())
+    assert words(*more) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_page_takes_the_place_of_no_other_file(board, tmp_path, words, capsys):
+    one = missing(board, {})[0]
+    (tmp_path / "notes.jsonl").write_text(json.dumps({"key": one.key, "data": "demo", "accuracy": 0.5}) + "\n")
+    (tmp_path / "notes.md").write_text("# Mine\n")
+    assert words("page", "--rows", "notes.jsonl") == 1
+    assert "is no page of a board" in capsys.readouterr().err
+    assert (tmp_path / "notes.md").read_text() == "# Mine\n"
 
 
 def test_a_folder_without_the_data_is_named(tmp_path):

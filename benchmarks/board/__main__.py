@@ -21,14 +21,14 @@ from bract.errors import BractError
 from bract.launch import cpus
 from bract.runfolder import read_rows
 
-HERE = Path(__file__).parent
+FAIR = Path(__file__).parent / "fair.toml"
 
 
 def main() -> int:
     """Play or show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=__doc__)
     parser.add_argument("do", choices=("run", "page", "untrained"))
-    parser.add_argument("--board", type=Path, default=HERE / "fair.toml")
+    parser.add_argument("--board", type=Path, default=FAIR)
     parser.add_argument("--rows", type=Path, help="where results are kept, and the page (default: docs/BOARD.jsonl)")
     parser.add_argument("--data", default="", help="a folder with train.csv, test.csv, labels.json, or hub:owner/name "
                         "with a train and a test split (default: the demo, without a test file)")  # fmt: skip
@@ -40,7 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         own = overrides_of(options.run_config)
-        if own and not options.rows:
+        if own and not options.rows and options.do != "untrained":
             raise BractError("-c makes another board; name a file for its --rows")
         board = Board.load(options.board, own)
         with tempfile.TemporaryDirectory() as scratch:
@@ -52,13 +52,12 @@ def main() -> int:
 
 def do(options: argparse.Namespace, board: Board, scratch: Path) -> int:
     """What was asked for."""
+    own = bool(options.rows or options.run_config)
     rows: Path = options.rows or ROOT / "docs" / f"{board.name}.jsonl"
+    if rows.suffix != ".jsonl" or not rows.parent.is_dir():
+        raise BractError(f"--rows {rows}: should be a .jsonl file in a folder that there is")
     if options.do == "page":
-        if options.rows:  # the answers are of other rows
-            page.write(board.unanswered(), read_rows(rows), rows.with_suffix(".md"))
-        else:
-            page.write(board, read_rows(rows), ROOT / "docs" / "results.md")
-        return 0
+        return show(board, rows, fair=options.board.resolve() == FAIR.resolve(), own=own)
     data = folder(options.data, scratch, board.settings)
     if options.do == "untrained":
         if digest(data) == "demo":
@@ -72,13 +71,30 @@ def do(options: argparse.Namespace, board: Board, scratch: Path) -> int:
     return 0
 
 
+def show(board: Board, path: Path, *, fair: bool, own: bool) -> int:
+    """The page of these rows: docs/results.md for the project's own, else beside the rows."""
+    rows = read_rows(path)
+    if not rows:
+        raise BractError(f"{path} has no rows: play some first")
+    board.check_rows({row["key"]: row for row in rows if "error" not in row}, path)
+    place = path.with_suffix(".md") if own or not fair else ROOT / "docs" / "results.md"
+    if place.exists() and not place.read_text(encoding="utf-8").startswith(page.TITLE):
+        raise BractError(f"{place} is no page of a board; name other --rows")
+    page.write(board.unanswered() if own and fair else board, rows, place, source=path.name)
+    print(place)
+    return 0
+
+
 def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = False, minutes: float = 1e9) -> None:
     """Play what is missing, tuning first; a row is on disk as soon as its cell has ended."""
-    rows, mark, end = read_rows(path), digest(data), time.monotonic() + 60 * minutes
-    strange = {row["data"] for row in rows} - {mark}
+    drop_cut_line(path)
+    mark, end = digest(data), time.monotonic() + 60 * minutes
+    found = {row["key"]: row for row in read_rows(path) if "error" not in row}  # what failed is tried again
+    strange = {row["data"] for row in found.values()} - {mark}
     if strange:
         raise BractError(f"{path} has rows of other data ({', '.join(sorted(strange))}; this is {mark})")
-    found = {row["key"]: row for row in rows}
+    board.check_rows(found, path)
+    failed = 0
     under_way: dict[Future[dict[str, Any]], Cell] = {}
     with ProcessPoolExecutor(workers) as pool:
         while True:
@@ -100,6 +116,15 @@ def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = Fa
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 say(row, board, found)
+                failed += "error" in row
+                if failed == len(found) >= len(board.grid):
+                    raise BractError(f"every run has failed, the last one so: {row['error']}")
+
+
+def drop_cut_line(path: Path) -> None:
+    """A last line that was cut short goes, lest the next one is written on to it."""
+    if path.is_file() and not (whole := path.read_bytes()).endswith(b"\n"):
+        path.write_bytes(whole[: whole.rfind(b"\n") + 1])
 
 
 def outcome(job: Future[dict[str, Any]]) -> dict[str, Any]:
@@ -119,12 +144,7 @@ def missing(board: Board, found: dict[str, dict[str, Any]]) -> list[Cell]:
     """
     wanted: dict[str, Cell] = {}
     for question in board.questions:
-        cells: list[Cell] = []
-        for _, row, column in board.places(question):
-            point = board.best(question, row, column, found)
-            cells += board.tuned(question, row, column, found)
-            cells += board.decisive(question, row, column, point) if point is not None else []
-        cells.sort(key=lambda cell: (cell.tested, cell.seed))
+        cells = board.cells(question, found)
         wanted |= {cell.key: cell for cell in cells if cell.key not in found and cell.key not in wanted}
     return list(wanted.values())
 

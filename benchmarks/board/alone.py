@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.board.data import columns
 from benchmarks.board.play import worst
 from bract.data import Table, load_test
 from bract.examples import Examples, examples, measure, pad_id
 from bract.layout import Parts
 from bract.model import Classifier, shape
-from bract.settings import DataSettings, Settings, read
+from bract.settings import Settings, read
 from client_app import worker
 from client_app.train import train
 from server_app.rounds import between_clients
@@ -27,10 +28,10 @@ def untrained(values: dict[str, Any], test: str) -> float:
 
 
 def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
-    """A row like that of a federated run: each client's A and B (and head, where it is its own), turn after turn."""
+    """A row like that of a federated run: each client's A and B (and head, where one trains), turn after turn."""
     torch.set_num_threads(1)
     settings, net, first, whole = _begun(values, test)
-    parts: Any = ("A", "B", "head") if settings.lora.head == "local" else ("A", "B")
+    parts: Any = ("A", "B", "head") if settings.lora.head in ("local", "shared") else ("A", "B")
     own, tested = [], []
     for client in range(nodes):
         shard = worker.shard(settings.data, settings.seed, nodes, client, net.shape.place)
@@ -58,6 +59,6 @@ def _begun(values: dict[str, Any], test: str) -> tuple[Settings, Classifier, Par
     labels = worker.dataset(settings.data, settings.seed)[1]
     form = shape(settings, len(labels.names))
     length = settings.data.max_length
-    table = load_test(DataSettings(test=test), labels.names) if test else Table((), ())
+    table = load_test(columns(values, test), labels.names) if test else Table((), ())
     whole = examples(table.texts, table.labels, labels.names, form.place, length)
     return settings, worker.classifier(form), worker.first_parts(form, labels.descriptions, length), whole

@@ -82,13 +82,16 @@ class Board:
             raise BractError(f"{path} is no board: {type(error).__name__}: {error}") from error
         if any(one == {**one, **more} for one in board.private_grid for more in board.private_then):
             raise BractError(f"{path}: tuning.then has what tuning.private tries already")
-        if named := {"data.source", "data.labels", "data.test"} & set(board.settings):
-            raise BractError(f"{path}: {min(named)}: data is named by --data")
+        board._check_settings(path, own or {})
         if board.tuning_seed in board.seeds:
             raise BractError(f"{path}: tuning.seed = {board.tuning_seed} is among test.seeds")
         for question, row, column in board.places():
             if board.private(question, row, column) and board.of(question, row, column).get(ALONE):
                 raise BractError(f"{path}: {question.name}, {row}, {column}: alone is without privacy")
+            if board.of(question, row, column).get("data.holdout") == 0:
+                raise BractError(
+                    f"{path}: {question.name}, {row}, {column}: data.holdout = 0 leaves nothing to tune by"
+                )
             for point in board.all_points(question, row, column):
                 try:
                     read({k: v for k, v in {**board.of(question, row, column), **point}.items() if k != ALONE})
@@ -96,10 +99,26 @@ class Board:
                     raise BractError(f"{path}: {question.name}, {row}, {column}: {error}") from error
         return board
 
+    def _check_settings(self, path: Path, own: Values) -> None:
+        """What is named elsewhere is not named here; what a question sets is not set otherwise from outside."""
+        for key in self.settings:
+            if key in ("data.source", "data.labels", "data.test"):
+                raise BractError(f"{path}: {key}: data is named by --data")
+            if key == "seed" or key.startswith("run."):
+                raise BractError(f"{path}: {key} is the board's own")
+        tuned = {key for point in [*self.grid, *self.private_grid, *self.private_then] for key in point}
+        for key in own:
+            if key in tuned:
+                raise BractError(f"-c {key}: it is tuned; write a board of your own and name it by --board")
+            for question in self.questions:
+                if any(key in said for said in (*question.rows.values(), *question.columns.values(),
+                                                *question.places.values())):  # fmt: skip
+                    raise BractError(f"-c {key}: '{question.name}' sets it; write a board of your own (--board)")
+
     def unanswered(self) -> "Board":
         """The same without what its file says of its own rows."""
         questions = [replace(question, answer="") for question in self.questions]
-        return replace(self, about="", questions=questions)
+        return replace(self, about="", limits="", questions=questions)
 
     def places(self, *questions: Question) -> Iterator[tuple[Question, str, str]]:
         """Every place of these questions' tables, or of all."""
@@ -152,16 +171,35 @@ class Board:
         base = self.of(question, row, column)
         return [Cell({**base, **point}, seed, self.nodes, tested=True) for seed in self.seeds]
 
+    def cells(self, question: Question, found: Found) -> list[Cell]:
+        """The runs that answer a question, as far as they are known: tuning first, and then seed by seed."""
+        cells: list[Cell] = []
+        for _, row, column in self.places(question):
+            point = self.best(question, row, column, found)
+            cells += self.tuned(question, row, column, found)
+            cells += self.decisive(question, row, column, point) if point is not None else []
+        return sorted(cells, key=lambda cell: (cell.tested, cell.seed))
+
+    def check_rows(self, found: Found, path: Path) -> None:
+        """Rows of another board are an error, not a board that begins anew in their file."""
+        known = {cell.key for question in self.questions for cell in self.cells(question, found)}
+        if found and not known & set(found):
+            raise BractError(f"{path} has rows of another board, or of other settings (-c), and none of this one")
+
     def best(self, question: Question, row: str, column: str, found: Found) -> Values | None:
-        """The point with the best accuracy on what the training clients held out; None until all are known."""
+        """The point with the best accuracy on what the training clients held out; None until all are known.
+
+        A run that failed has none, and where all have failed no point is the best.
+        """
         return self._best(question, row, column, self.points(question, row, column, found), found)
 
     def _best(self, question: Question, row: str, column: str, points: Sequence[Values], found: Found) -> Values | None:
         cells = self._at(question, row, column, points)
         if any(cell.key not in found for cell in cells):
             return None
-        scores = [found[cell.key].get("accuracy") or 0.0 for cell in cells]  # a run that failed has none
-        return points[scores.index(max(scores))]
+        scores = [found[cell.key].get("accuracy") for cell in cells]
+        played = [score for score in scores if score is not None]
+        return points[scores.index(max(played))] if played else None
 
 
 def _question(told: Mapping[str, Any]) -> Question:

@@ -3,13 +3,14 @@
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bract.data import Table, from_hub, table
 from bract.errors import BractError
-from bract.settings import DataSettings
+from bract.settings import DataSettings, read
 
 FILES = ("train.csv", "test.csv", "labels.json")
 
@@ -19,16 +20,22 @@ def folder(data: str, into: Path, board: Mapping[str, Any]) -> str:
     kind, _, name = data.partition(":")
     if kind != "hub":
         return str(Path(data).resolve()) if data else ""
-    columns = {key: str(board[f"data.{key}"]) for key in ("text", "label") if f"data.{key}" in board}
-    settings = DataSettings(**columns)
-    made = into / name.replace("/", "-")
-    made.mkdir()
+    read({"data.source": data})  # it says so where this is no name
+    settings = columns(board)
+    made = into / re.sub(r"\W", "-", name)
     parts = {split: table(from_hub(name, split), settings, f"{data}, {split}") for split in ("train", "test")}
+    made.mkdir()
     for split, part in parts.items():
         _write(made / f"{split}.csv", part, settings)
     labels = sorted({label for part in parts.values() for label in part.labels})
     (made / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
     return str(made)
+
+
+def columns(values: Mapping[str, Any], test: str = "") -> DataSettings:
+    """How the files are read: the columns' names as set, and a test file."""
+    named = {key: str(values[f"data.{key}"]) for key in ("text", "label") if f"data.{key}" in values}
+    return DataSettings(test=test, **named)
 
 
 def _write(path: Path, part: Table, settings: DataSettings) -> None:

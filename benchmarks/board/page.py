@@ -9,15 +9,16 @@ from benchmarks.board.cells import ALONE, Board, Found, Question
 from benchmarks.board.figure import Point, figure
 from bract.settings import Settings
 
+TITLE = "# The board"
 SEEDS = "({} of {} seeds)"
 MANY = 3  # points, below which a figure shows nothing
 BYTES = "one figure for each split and budget. The words of a point are its tooltip."
 
 
-def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path, source: str) -> None:
     """Write the page and its figure; what is not yet played stands as such."""
     found = {row["key"]: row for row in rows}
-    text = [board_words(board, rows)]
+    text = [board_words(board, rows, source)]
     for question in board.questions:
         text += [f"## {question.name}\n", f"*{question.asks}*\n", apart(board, question), table(board, question, found)]
         text += [tuning(board, question, found), question.answer or "Not answered yet.", ""]
@@ -28,13 +29,15 @@ def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         place = path.with_name(f"{path.stem}-{i}.svg")
         place.write_text(figure(name, drawn), encoding="utf-8")
         text.append(f"![{name}]({place.name})\n")
-    text += ["## What the board cannot say\n", board.limits, ""]
+    text += ["## What the board cannot say\n", board.limits, ""] if board.limits else []
     path.write_text("\n".join(text), encoding="utf-8")
 
 
-def board_words(board: Board, rows: Sequence[Mapping[str, Any]]) -> str:
+def board_words(board: Board, rows: Sequence[Mapping[str, Any]], source: str) -> str:
     """What holds for all tables."""
-    said = ", ".join(f"`{key} = {value}`" for key, value in board.settings.items() if key != "lora.targets")
+    said = ", ".join(
+        f"`{key} = {value}`" for key, value in board.settings.items() if key != "lora.targets" or not board.about
+    )
     found = {row["key"]: row for row in rows}
     keys = {cell.key for question, row, column in board.places()
             for cell in board.tuned(question, row, column, found)}  # fmt: skip
@@ -42,9 +45,9 @@ def board_words(board: Board, rows: Sequence[Mapping[str, Any]]) -> str:
     gone = f" {len(strange)} of them are of points that are no longer tried." if strange else ""
     played = sum(row["minutes"] for row in rows) / 60
     data = ", ".join(sorted({row["data"] for row in rows})) or "none yet"
-    return f"""# The board
+    return f"""{TITLE}
 
-Made by `python -m benchmarks.board page` from rows (`{board.name}.jsonl`) that
+Made by `python -m benchmarks.board page` from rows (`{source}`) that
 `python -m benchmarks.board run --data FOLDER` played; only the answers are written by hand. With other data or another
 model it has rows and a page of its own:
 `--data hub:owner/name --rows FILE -c 'model.name=owner/model lora.targets=attention'`.
@@ -58,7 +61,7 @@ with seed {board.tuning_seed}; a column
 - Test data is touched after tuning alone, with seeds {", ".join(map(str, board.seeds))}: mean ± standard deviation.
   Below it stands the difference from the column's first row, seed by seed.
 - {board.nodes} clients; where a question says nothing else, {said}.
-- Data: {data}. {len(rows)} runs, {played:.1f} hours of one core.{gone}
+- Data: {data}. {len(rows)} runs, {played:.1f} hours in all, as many at a time as there were cores.{gone}
 """
 
 
@@ -108,16 +111,16 @@ def place(board: Board, question: Question, row: str, column: str, found: Found)
     words = spread([run[score(run)] for run in runs])
     if len(runs) < len(board.seeds):
         words += " " + SEEDS.format(len(runs), len(board.seeds))
-    words += against(runs, decided(board, question, next(iter(question.rows)), column, found))
+    words += against(runs, decided(board, question, next(iter(question.rows)), column, found), score(runs[0]))
     up, down = (mean(runs, f"{way}_bytes") / 1e6 for way in ("upload", "download"))
     values = mean(runs, "upload_values") / 1e6
     return [f"{words}<br>{values:.2f} M values, {up:.2f} MB up, {down:.2f} MB down"]
 
 
-def against(runs: Sequence[Mapping[str, Any]], first: Sequence[Mapping[str, Any]]) -> str:
+def against(runs: Sequence[Mapping[str, Any]], first: Sequence[Mapping[str, Any]], name: str) -> str:
     """The difference from a column's first row, seed by seed: both have the same split and the same first values."""
-    base = {run["seed"]: run[score(run)] for run in first}
-    apart = [run[score(run)] - base[run["seed"]] for run in runs if run["seed"] in base]
+    base = {run["seed"]: run for run in first if "error" not in run}
+    apart = [run[name] - base[run["seed"]][name] for run in runs if run["seed"] in base]
     if len(apart) < 2 or not any(apart):
         return ""
     return f"<br>{statistics.mean(apart):+.3f} ± {statistics.stdev(apart):.3f}"
@@ -130,7 +133,10 @@ def personal(board: Board, question: Question, row: str, column: str, found: Fou
     if not runs or any("error" in run for run in runs):
         return ["failed" if runs else "…"] * 5
     part = f" {SEEDS.format(len(runs), len(board.seeds))}" if len(runs) < len(board.seeds) else ""
-    cells = [spread([run[name] for run in runs]) if name in runs[0] else "" for name in names]
+    first = decided(board, question, next(iter(question.rows)), column, found)
+    cells = [
+        spread([run[name] for run in runs]) + against(runs, first, name) if name in runs[0] else "" for name in names
+    ]
     return [cells[0] + part, *cells[1:], f"{mean(runs, 'upload_bytes') / 1e6:.2f}"]
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.board.cells import ALONE, Cell
-from benchmarks.board.data import source
+from benchmarks.board.data import columns, source
+from bract.errors import BractError
 from bract.runfolder import read_rows
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
         }
         found |= {name: sum(row[name] for row in rows) for name in ("upload_bytes", "download_bytes", "upload_values")}
         if cell.tested:
-            found |= tested(folder, Path(home), data)
+            found |= tested(folder, Path(home), data, values)
     return {**found, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
@@ -51,14 +52,15 @@ def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
     file = home / "cell.toml"
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
     command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(nodes), "-c", str(file)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if ended.returncode:
+        raise BractError(f"bract run ended with {ended.returncode}; what it said is above")
 
 
-def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
+def tested(folder: Path, home: Path, data: str, values: dict[str, Any]) -> dict[str, Any]:
     """Accuracy on the test file: of the run's adapter, or of every client's own where models are personal."""
     import bract
     from bract.data import load_test
-    from bract.settings import DataSettings
 
     if not data:
         return {}
@@ -66,7 +68,7 @@ def tested(folder: Path, home: Path, data: str) -> dict[str, Any]:
     found = []
     for place in [path.parent for path in personal] or [folder / "adapter"]:
         predictor = bract.load(str(place))
-        table = load_test(DataSettings(test=f"{data}/test.csv"), predictor.labels)
+        table = load_test(columns(values, f"{data}/test.csv"), predictor.labels)
         guessed = predictor.predict(table.texts)
         found.append(statistics.mean(one == right for one, right in zip(guessed, table.labels, strict=True)))
     return {"test_accuracy": statistics.mean(found), "test_worst": worst(found)}
