@@ -161,6 +161,16 @@ def test_personal_models_stand_beside_training_alone(tmp_path, model_folder, dat
     assert page.count("| alone | 0.") + page.count("| alone | 1.") == 1
 
 
+def test_one_question_may_be_played_alone(tmp_path, model_folder, data):
+    path = tmp_path / "two.toml"
+    path.write_text(SMALL.format(model=model_folder) + PERSONAL)
+    board, rows = Board.load(path), tmp_path / "rows.jsonl"
+    fill(board, rows, data, 1, asked=board.only(["Second"]))
+    assert {row["settings"]["data.holdout"] for row in read_rows(rows)} == {0.3}
+    assert not missing(board.only(["Second"]), {row["key"]: row for row in read_rows(rows)})
+    fill(board, rows, data, 1, asked=board.only(["First"]), minutes=0)  # the other one's rows are this board's too
+
+
 def test_what_all_begin_with(board, data):
     labels = json.loads((Path(data) / "labels.json").read_text())
     found = untrained({**board.settings, **source(data), "lora.rank": 1}, f"{data}/test.csv")
@@ -260,6 +270,7 @@ def test_a_hubs_data_and_settings_of_ones_own_have_rows_and_a_page_of_their_own(
         (["run", "--rows", "own.md"], "should be a .jsonl file"),
         (["run", "--rows", "nowhere/own.jsonl"], "in a folder that there is"),
         (["page", "--rows", "own.jsonl"], "has no rows"),
+        (["run", "--only", "Second"], "there is no such question; there are 'First'"),
         (["untrained"], "name data with --data"),
     ],
 )

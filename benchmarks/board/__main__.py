@@ -34,6 +34,7 @@ def main() -> int:
                         "with a train and a test split (default: the demo, without a test file)")  # fmt: skip
     parser.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE",
                         help="settings instead of the board's, as for bract run; --rows of their own")  # fmt: skip
+    parser.add_argument("--only", action="append", default=[], metavar="QUESTION", help="play this question alone")
     parser.add_argument("--flower", action="store_true", help="through Flower's simulation, one cell at a time")
     parser.add_argument("--workers", type=int, default=0, help="cells at a time (default: one a core)")
     parser.add_argument("--minutes", type=float, default=0, help="begin no cell after so many (default: all of them)")
@@ -58,6 +59,7 @@ def do(options: argparse.Namespace, board: Board, scratch: Path) -> int:
         raise BractError(f"--rows {rows}: should be a .jsonl file in a folder that there is")
     if options.do == "page":
         return show(board, rows, fair=options.board.resolve() == FAIR.resolve(), own=own)
+    asked = board.only(options.only)
     data = folder(options.data, scratch, board.settings)
     if options.do == "untrained":
         if digest(data) == "demo":
@@ -67,7 +69,7 @@ def do(options: argparse.Namespace, board: Board, scratch: Path) -> int:
         print(f"{untrained({**board.settings, **source(data)}, f'{data}/test.csv'):.4f} of the test file")
         return 0
     workers = 1 if options.flower else options.workers or cpus()
-    fill(board, rows, data, workers, flower=options.flower, minutes=options.minutes or float("inf"))
+    fill(board, rows, data, workers, asked=asked, flower=options.flower, minutes=options.minutes or float("inf"))
     return 0
 
 
@@ -85,8 +87,11 @@ def show(board: Board, path: Path, *, fair: bool, own: bool) -> int:
     return 0
 
 
-def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = False, minutes: float = 1e9) -> None:
-    """Play what is missing, tuning first; a row is on disk as soon as its cell has ended."""
+def fill(
+    board: Board, path: Path, data: str, workers: int,
+    *, asked: Board | None = None, flower: bool = False, minutes: float = 1e9,
+) -> None:  # fmt: skip
+    """Play what is missing of the board (or of what is asked for); a row is on disk once its cell has ended."""
     drop_cut_line(path)
     mark, end = digest(data), time.monotonic() + 60 * minutes
     found = {row["key"]: row for row in read_rows(path) if "error" not in row}  # what failed is tried again
@@ -99,7 +104,7 @@ def fill(board: Board, path: Path, data: str, workers: int, *, flower: bool = Fa
     with ProcessPoolExecutor(workers) as pool:
         while True:
             begun = {cell.key for cell in under_way.values()}
-            for cell in missing(board, found):
+            for cell in missing(asked or board, found):
                 if len(under_way) == workers or time.monotonic() > end:
                     break
                 if cell.key not in begun:

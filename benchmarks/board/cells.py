@@ -54,6 +54,7 @@ class Board:
     name: str
     about: str
     limits: str
+    bytes: str  # what all places together say of bytes
     nodes: int
     settings: Values
     tuning_seed: int
@@ -72,6 +73,7 @@ class Board:
             grid = _grid(flatten(tuning["grid"]))
             board = Board(
                 path.stem, " ".join(value.get("about", "").split()), value.get("limits", "").strip(),
+                value.get("bytes", "").strip(),
                 int(value["nodes"]), {**flatten(value["settings"]), **(own or {})}, int(tuning["seed"]), grid,
                 _grid(flatten(tuning["private"])) if "private" in tuning else grid,
                 _grid(flatten(tuning["then"])) if "then" in tuning else [],
@@ -118,7 +120,14 @@ class Board:
     def unanswered(self) -> "Board":
         """The same without what its file says of its own rows."""
         questions = [replace(question, answer="") for question in self.questions]
-        return replace(self, about="", limits="", questions=questions)
+        return replace(self, about="", limits="", bytes="", questions=questions)
+
+    def only(self, names: Sequence[str]) -> "Board":
+        """The same with these questions alone; with all of them, if none is named."""
+        if unknown := set(names) - {question.name for question in self.questions}:
+            there = ", ".join(f"'{question.name}'" for question in self.questions)
+            raise BractError(f"--only '{min(unknown)}': there is no such question; there are {there}")
+        return replace(self, questions=[q for q in self.questions if q.name in names]) if names else self
 
     def places(self, *questions: Question) -> Iterator[tuple[Question, str, str]]:
         """Every place of these questions' tables, or of all."""

@@ -21,10 +21,12 @@ def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path, source: s
     text = [board_words(board, rows, source)]
     for question in board.questions:
         text += [f"## {question.name}\n", f"*{question.asks}*\n", apart(board, question), table(board, question, found)]
+        text += [f"`python -m benchmarks.board run --data FOLDER --only '{question.name}'`\n"]
         text += [tuning(board, question, found), question.answer or "Not answered yet.", ""]
     panels = {name: drawn for name, drawn in points(board, found).items() if len(drawn) > MANY}
     if panels:
         text += ["## What does a byte buy?\n", f"Every place of the tables above with all its seeds; {BYTES}\n"]
+        text += [f"{board.bytes}\n"] if board.bytes else []
     for i, (name, drawn) in enumerate(panels.items(), 1):
         place = path.with_name(f"{path.stem}-{i}.svg")
         place.write_text(figure(name, drawn), encoding="utf-8")
