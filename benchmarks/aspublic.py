@@ -84,7 +84,7 @@ def as_bract(rounds: int, texts: Path) -> float:
     )
     for cached in kept:
         cached.cache_clear()  # a process that has just begun
-    Rounds._measure = lambda self, state: None  # type: ignore[method-assign]
+    Rounds._measure = lambda self, state: None  # type: ignore[method-assign]  # training alone is timed
     with tempfile.TemporaryDirectory() as folder:
         config = {**settings_of(rounds, texts), "run.folder": f"{folder}/run"}
         start = time.perf_counter()
