@@ -16,7 +16,7 @@ from tests.harness import InProcessGrid
 def played(nodes: int, values: dict[str, Any]) -> RunFolder:
     """Its run folder. Clients' held-out texts are measured after the last round alone."""
     torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
+    quiet = logging.root.manager.disable
     config = {**Settings().flat(), **values}
     settings = read(config)
     measure = Rounds._measure
@@ -25,8 +25,10 @@ def played(nodes: int, values: dict[str, Any]) -> RunFolder:
         return measure(self, state) if state.round == settings.rounds else None
 
     Rounds._measure = last_alone
+    logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return run(InProcessGrid(nodes, config), settings)
     finally:
         Rounds._measure = measure
+        logging.disable(quiet)

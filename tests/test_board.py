@@ -1,6 +1,7 @@
 """The board: what is played, in what order, and that it goes on where it stopped."""
 
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_it_stops_and_goes_on(board, data, tmp_path, capsys):
     assert not read_rows(rows)
     one = missing(board, {})[0]
     known = play(one, data)
+    assert logging.getLogger().isEnabledFor(logging.WARNING)  # quiet while it plays, and no longer
     told = {"key": one.key, "data": digest(data), "seed": one.seed, "tested": False, "settings": dict(one.settings)}
     rows.write_text(json.dumps({**told, **known}) + '\n{"key": "cut sho')
     fill(board, rows, data, 2)
