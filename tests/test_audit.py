@@ -52,9 +52,13 @@ def test_a_clip_that_is_switched_off_is_noticed(played):
 
 
 def test_a_ledger_that_counts_one_round_is_noticed(played):
-    """Noise for one round, spent again in each: the field's fault. What is claimed stays what one round costs."""
+    """Noise for one round, spent again in each: the field's fault. What is claimed stays what one round costs.
+
+    The noise is secret, so runs differ: of 400 rounds the bound was 0.63 to 1.49 in twelve runs and once 0.45;
+    of 800, 1.24 to 1.85 in seven.
+    """
     more = {"privacy.joins": 1, "privacy.epsilon": 0.5, "train.steps": 1, "train.batch": 30}
-    found = played("rounds", ordinary=10, rounds=400, **more)
+    found = played("rounds", ordinary=10, rounds=800, **more)
     assert 0.45 < found.claim <= 0.5
     assert found.least > found.claim
 
