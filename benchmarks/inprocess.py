@@ -16,7 +16,7 @@ from tests.harness import InProcessGrid
 def played(nodes: int, values: dict[str, Any]) -> RunFolder:
     """Its run folder. Clients' held-out texts are measured after the last round alone."""
     torch.set_num_threads(1)
-    quiet = logging.root.manager.disable
+    before = logging.root.manager.disable
     config = {**Settings().flat(), **values}
     settings = read(config)
     measure = Rounds._measure
@@ -31,4 +31,4 @@ def played(nodes: int, values: dict[str, Any]) -> RunFolder:
             return run(InProcessGrid(nodes, config), settings)
     finally:
         Rounds._measure = measure
-        logging.disable(quiet)
+        logging.disable(before)
