@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "public")]
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["BRACT_HOME"] = tempfile.mkdtemp()
 
-from bract.runfolder import read_rows
-from bract.settings import Settings, read
+from bract.results.run_folder import read_rows
+from bract.settings.schema import Settings, read
 
 CLIENTS = 8
 RATE = 0.004
@@ -49,7 +49,7 @@ def as_public(rounds: int, texts: Path) -> float:
     import transformers  # noqa: F401 - the same
     from public_app.task import turn  # type: ignore[import-not-found]  # an app of its own, by its own name
 
-    from bract.base import locate
+    from bract.models.base_model import locate
 
     rows = list(csv.DictReader(texts.open(newline="", encoding="utf-8")))
     names = sorted({row["label"] for row in rows})
@@ -69,18 +69,18 @@ def as_public(rounds: int, texts: Path) -> float:
 
 def as_bract(rounds: int, texts: Path) -> float:
     """Seconds of the ClientApp and the strategy, as they are, in this process."""
-    from client_app import worker
+    from client_app.data import cache
     from server_app.rounds import Rounds, run
     from tests.harness import InProcessGrid
 
     kept = (
-        worker.dataset,
-        worker.partition,
-        worker.shard,
-        worker.shared,
-        worker.layout,
-        worker.classifier,
-        worker.first_parts,
+        cache.dataset,
+        cache.partition,
+        cache.shard,
+        cache.shared,
+        cache.layout,
+        cache.classifier,
+        cache.first_parts,
     )
     for cached in kept:
         cached.cache_clear()  # a process that has just begun
@@ -95,9 +95,9 @@ def as_bract(rounds: int, texts: Path) -> float:
 def by_machines(kind: str, rounds: int, texts: Path) -> float:
     """Seconds of a run by Flower's deployment runtime."""
     from benchmarks.loopback import BRACT, Loopback
-    from bract.base import locate
-    from bract.launch import tool
-    from bract.settings import toml
+    from bract.cli.launch import tool
+    from bract.models.base_model import locate
+    from bract.settings.schema import toml
 
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         here, joined = Loopback(Path(scratch), stack), [0]
@@ -140,12 +140,12 @@ def by_machines(kind: str, rounds: int, texts: Path) -> float:
 
 def demo_texts(place: Path) -> Path:
     """The demo's, as a file that both sides read."""
-    from bract import demo
+    from bract.data.demo import generator
 
     with (place / "demo.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
-        writer.writerows([example.text, example.label] for example in demo.make(seed=0))
+        writer.writerows([example.text, example.label] for example in generator.make(seed=0))
     return place / "demo.csv"
 
 

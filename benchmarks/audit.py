@@ -38,16 +38,18 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binom
 from torch.nn import functional
 
-from bract import demo, messages
-from bract.accounting import epsilon
-from bract.examples import examples, pad_id
-from bract.model import batch_of
-from bract.noise import SecureNoise
-from bract.payload import Payload, pack, unpack
-from bract.plan import Plan
-from bract.settings import Settings, read
-from client_app import charge, clip, worker
-from client_app.client import Client
+from bract.data.demo import generator
+from bract.models.lora_model import batch_of
+from bract.privacy.accounting import epsilon
+from bract.privacy.noise import SecureNoise
+from bract.settings.schema import Settings, read
+from bract.tasks.classification import examples, pad_id
+from bract.wire import messages
+from bract.wire.payload import Payload, pack, unpack
+from bract.wire.plan import Plan
+from client_app.data import cache
+from client_app.local_round import Client
+from client_app.privacy import budget, clip
 
 Text = tuple[str, str]  # and its label
 Values = NDArray[np.float64]
@@ -118,10 +120,10 @@ def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Release
 def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
     """Each text's clipped gradient at this B, a row a text: by plain autograd, not by the code that is audited."""
     settings, place = client.settings, client.shape.place
-    net, first = worker.classifier(client.shape), client._first()
+    net, first = cache.classifier(client.shape), client._first()
     for part, vector in first.items():
         net.set(part, b.astype(np.float32) if part == "B" else vector, net.layout)
-    names = worker.dataset(settings.data, settings.seed)[1].names
+    names = cache.dataset(settings.data, settings.seed)[1].names
     shard = examples([t for t, _ in texts], [n for _, n in texts], names, place, settings.data.max_length)
     parameters = net.parameters_of("B")
     net.requires_grad_(False)
@@ -242,15 +244,15 @@ def broken(how: str) -> Any:
     if how == "noise":
         return patch.object(SecureNoise, "normal", lambda self, count: np.zeros(count))
     if how == "rounds":
-        return patch.object(charge, "epsilon", lambda uses, *more: epsilon(list(uses)[-1:], *more))
+        return patch.object(budget, "epsilon", lambda uses, *more: epsilon(list(uses)[-1:], *more))
     return nullcontext()
 
 
 def texts_of(count: int, seed: int) -> list[Text]:
     """The demo's messages, with labels drawn at random: what nobody else's data would teach."""
     rng = np.random.default_rng(seed)
-    labels = list(demo.LABELS)
-    return [(e.text, labels[rng.integers(len(labels))]) for e in demo.make(seed=seed, size=max(count, 64))[:count]]
+    labels = list(generator.LABELS)
+    return [(e.text, labels[rng.integers(len(labels))]) for e in generator.make(seed=seed, size=max(count, 64))[:count]]
 
 
 def main() -> None:
@@ -274,7 +276,7 @@ def main() -> None:
         common = {"privacy.epsilon": options.epsilon, **once}
         count = options.canaries
         texts = texts_of(2 * count, seed=1)
-        values = settings_of(options.model, list(demo.LABELS), place, rounds=options.rounds, **common,
+        values = settings_of(options.model, list(generator.LABELS), place, rounds=options.rounds, **common,
                              **{"train.batch": 3 * count // 4, "train.steps": 4})  # fmt: skip
         bounds["one run"] = one_run(values, texts[:count], texts[count:], place / "one")
         few = texts_of(13, seed=2)

@@ -39,10 +39,10 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
     from flwr.app import ConfigRecord
     from flwr.supercore.task_identity import TaskIdentity
 
-    from bract import initial
-    from bract.conflicts import BY_RANK
-    from bract.settings import read
-    from client_app.client import Client
+    from bract.adapter import initial
+    from bract.settings.checks import BY_RANK
+    from bract.settings.schema import read
+    from client_app.local_round import Client
     from strategies import Federation, Member, create
     from strategies.federation import to_arrays
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.loopback import BRACT, Loopback
-from bract.runfolder import read_rows
+from bract.results.run_folder import read_rows
 
 NODES = 2
 TOLD = re.compile(r"(Receiving|answering|Sending)(?:: | a )(train|evaluate) message")

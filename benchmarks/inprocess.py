@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from bract.runfolder import RunFolder
-from bract.settings import Settings, read
+from bract.results.run_folder import RunFolder
+from bract.settings.schema import Settings, read
 from server_app.rounds import Rounds, run
 from tests.harness import InProcessGrid
 

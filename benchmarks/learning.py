@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bract.launch import cpus
-from bract.runfolder import read_rows
-from bract.settings import Settings, read
+from bract.cli.launch import cpus
+from bract.results.run_folder import read_rows
+from bract.settings.schema import Settings, read
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bract.examples import Examples
+    from bract.tasks.classification import Examples
 
 CLIENTS = 10
 COMMON: dict[str, object] = {"privacy.unit": "none", "train.batch": 8, "train.steps": 20}
@@ -60,22 +60,22 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     import numpy as np
     import torch
 
-    from bract.examples import examples, measure, pad_id
-    from bract.layout import Part
-    from bract.model import shape
-    from bract.steps import steps_of
-    from client_app import worker
-    from client_app.train import train
+    from bract.adapter.layout import Part
+    from bract.models.lora_model import shape
+    from bract.settings.steps import steps_of
+    from bract.tasks.classification import examples, measure, pad_id
+    from client_app.data import cache
+    from client_app.training.loop import train
     from strategies.federation import head_mode
 
     torch.set_num_threads(1)
     settings: Settings = read({**values, "seed": seed})
-    table, labels = worker.dataset(settings.data, seed)
+    table, labels = cache.dataset(settings.data, seed)
     form = shape(settings, len(labels.names))
-    net = worker.classifier(form)
-    for part, vector in worker.first_parts(form, labels.descriptions, settings.data.max_length).items():
+    net = cache.classifier(form)
+    for part, vector in cache.first_parts(form, labels.descriptions, settings.data.max_length).items():
         net.set(part, vector, net.layout)
-    shards = [worker.partition(settings.data, seed, CLIENTS).shard(i) for i in range(CLIENTS)]
+    shards = [cache.partition(settings.data, seed, CLIENTS).shard(i) for i in range(CLIENTS)]
 
     def of(rows: "np.ndarray") -> "Examples":
         texts, names = [table.texts[i] for i in rows], [table.labels[i] for i in rows]
@@ -103,8 +103,8 @@ def bag_of_words(seed: int) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    from bract.data import load
-    from bract.partition import Partition
+    from bract.data.partition import Partition
+    from bract.data.tables import load
 
     settings = read({"seed": seed})
     table = load(settings.data, seed)

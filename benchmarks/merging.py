@@ -21,10 +21,10 @@ from flwr.superlink.grid import InMemoryGrid
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.layout import Layout, Module
-from bract.messages import METRICS, PAYLOAD, REPORT, payload_record
-from bract.payload import Payload, pack
-from server_app.exchange import exchange
+from bract.adapter.layout import Layout, Module
+from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
+from bract.wire.payload import Payload, pack
+from server_app.transport import exchange
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays
 

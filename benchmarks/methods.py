@@ -21,12 +21,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from bract.cli.launch import cpus
 from bract.files import home
-from bract.launch import cpus
-from bract.runfolder import read_rows
-from bract.settings import read
+from bract.results.run_folder import read_rows
+from bract.settings.schema import read
 from server_app.checkpoint import Checkpoint
-from strategies.pictures import mean_between
+from strategies.diagnostics import mean_between
 
 CLIENTS = 10
 COMMON: dict[str, Any] = {
@@ -88,19 +88,19 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from bract.examples import Examples, measure, pad_id
-    from bract.model import shape
-    from client_app import worker
-    from client_app.train import train
+    from bract.models.lora_model import shape
+    from bract.tasks.classification import Examples, measure, pad_id
+    from client_app.data import cache
+    from client_app.training.loop import train
     from server_app.rounds import between_clients
 
     torch.set_num_threads(1)
     settings = read({**COMMON, "train.lr": lr, "seed": seed})
-    labels = worker.dataset(settings.data, seed)[1]
+    labels = cache.dataset(settings.data, seed)[1]
     form = shape(settings, len(labels.names))
-    net = worker.classifier(form)
-    first = worker.first_parts(form, labels.descriptions, settings.data.max_length)
-    shards = [worker.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
+    net = cache.classifier(form)
+    first = cache.first_parts(form, labels.descriptions, settings.data.max_length)
+    shards = [cache.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
     steps = settings.rounds * settings.train.steps
     rng = np.random.default_rng(seed)
 

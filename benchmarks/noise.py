@@ -23,14 +23,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from bract import initial
-from bract.examples import Examples
-from bract.layout import Layout, Part, Parts
-from bract.mechanism import Mechanism
-from bract.model import build, shape
-from bract.noise import SecureNoise
-from bract.settings import TrainSettings, read
-from client_app.train import Private, train
+from bract.adapter import initial
+from bract.adapter.layout import Layout, Part, Parts
+from bract.models.lora_model import build, shape
+from bract.privacy.mechanism import Mechanism
+from bract.privacy.noise import SecureNoise
+from bract.settings.schema import TrainSettings, read
+from bract.tasks.classification import Examples
+from client_app.training.loop import Private, train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 

@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.launch import cpus
-from bract.runfolder import read_rows
+from bract.cli.launch import cpus
+from bract.results.run_folder import read_rows
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from bract.cli import overrides_of
-from bract.launch import cpus
-from bract.runfolder import read_rows
+from bract.cli.launch import cpus
+from bract.cli.main import overrides_of
+from bract.results.run_folder import read_rows
 
 CLIENTS = 10
 METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
@@ -33,10 +33,10 @@ def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, roun
     from functools import partial
 
     from benchmarks.inprocess import played
-    from client_app import kernels, pick
+    from client_app.engine import kernels, select_engine
 
     if rounding:  # past the settings, which refuse it under privacy
-        pick.fastest = partial(_rounding, kernels.fastest)
+        select_engine.fastest = partial(_rounding, kernels.fastest)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home:
         os.environ["BRACT_HOME"] = home

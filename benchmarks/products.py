@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from client_app.kernels import _onednn, _stock
+from client_app.engine.kernels import _onednn, _stock
 
 WEIGHTS = 8  # in turn, as a model's layers are
 ROUNDS = 10

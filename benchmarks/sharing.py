@@ -18,17 +18,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract import demo
+from bract.data.demo import generator
 
 KINDS = ("by itself", "the first", "the next")
 
 
 def ask(kind: str, file: str, clients: int) -> None:
     """One worker; prints its figures."""
-    from bract.base import locate
-    from bract.examples import tokenise
-    from bract.settings import DataSettings
-    from client_app import worker
+    from bract.models.base_model import locate
+    from bract.settings.schema import DataSettings
+    from bract.tasks.classification import tokenise
+    from client_app.data import cache
 
     data, place = DataSettings(source=f"file:{file}", partition="iid"), locate("minilm")
     tokenise(["warm"], place, 8)
@@ -37,10 +37,10 @@ def ask(kind: str, file: str, clients: int) -> None:
 
     before, start = own(), time.perf_counter()
     if kind == "by itself":
-        shards = [worker.tokenised(data, 0, clients, client, place) for client in range(clients)]
+        shards = [cache.tokenised(data, 0, clients, client, place) for client in range(clients)]
     else:
-        worker.simulated = lambda: True
-        found = worker.shared(data, 0, clients, place, 1)
+        cache.simulated = lambda: True
+        found = cache.shared(data, 0, clients, place, 1)
         assert found is not None
         shards = list(found.shards)
     read = sum(int(ids.sum()) for shard in shards for ids in shard.train.tokens)
@@ -64,7 +64,7 @@ def main() -> None:
         ask(*options.ask, options.clients)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        drawn, file, examples = random.Random(0), Path(scratch) / "texts.csv", demo.make(seed=0)
+        drawn, file, examples = random.Random(0), Path(scratch) / "texts.csv", generator.make(seed=0)
         with file.open("w", newline="", encoding="utf-8") as out:
             rows = csv.writer(out)
             rows.writerow(["text", "label"])

@@ -26,19 +26,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 
-from bract.examples import Examples, tokenise
-from bract.initial import draw
-from bract.mechanism import Mechanism
-from bract.model import Classifier, Shape, build
-from bract.noise import SecureNoise
-from bract.settings import TrainSettings
-from client_app.descent import Descent
-from client_app.engine import Rows
-from client_app.flat import Flat
-from client_app.oracle import MICRO, OpacusEngine
-from client_app.pick import pick
-from client_app.plain import PlainGradients
-from client_app.private import PrivateGradients
+from bract.adapter.initial import draw
+from bract.models.lora_model import Classifier, Shape, build
+from bract.privacy.mechanism import Mechanism
+from bract.privacy.noise import SecureNoise
+from bract.settings.schema import TrainSettings
+from bract.tasks.classification import Examples, tokenise
+from client_app.engine.engine import Rows
+from client_app.engine.flat_buffer import Flat
+from client_app.engine.opacus import MICRO, OpacusEngine
+from client_app.engine.select_engine import pick
+from client_app.training.optimizer import Descent
+from client_app.training.plain_gradients import PlainGradients
+from client_app.training.private_gradients import PrivateGradients
 
 # Texts, how many of them are in a draw on average, the head.
 SIZES = {"minilm": (192, 64, "mean"), "minilm, native": (192, 64, "native"), "roberta-base shape": (128, 64, "native")}
@@ -56,7 +56,7 @@ class AsPeopleDo(OpacusEngine):
 
 def model_of(kind: str, scratch: str) -> Classifier:
     """MiniLM as it is, or RoBERTa-base's shape with random weights."""
-    from bract.base import locate
+    from bract.models.base_model import locate
 
     if kind.startswith("roberta"):
         from transformers import RobertaConfig, RobertaForSequenceClassification
@@ -74,11 +74,11 @@ def model_of(kind: str, scratch: str) -> Classifier:
 
 def texts_of(source: str, count: int) -> list[str]:
     """So many texts of a file's column, or of the demo."""
-    from bract import demo
-    from bract.data import read_rows
+    from bract.data.demo import generator
+    from bract.data.tables import read_rows
 
     if source == "demo":
-        return [example.text for example in demo.make(seed=0)][:count]
+        return [example.text for example in generator.make(seed=0)][:count]
     path, _, columns = source.partition(":")
     rows = read_rows(Path(path).resolve(), "--texts")
     wanted = zip(*(rows[column] for column in columns.split("+")), strict=True)
@@ -88,7 +88,7 @@ def texts_of(source: str, count: int) -> list[str]:
 
 def examples_of(source: str, kind: str) -> Examples:
     """The texts' lengths in MiniLM's tokens; the tokens themselves are any."""
-    from bract.base import locate
+    from bract.models.base_model import locate
 
     rng = np.random.default_rng(1)
     lengths = [len(ids) for ids in tokenise(texts_of(source, SIZES[kind][0]), locate("minilm"), 512)]
@@ -142,7 +142,7 @@ def ratio(a: list[float], b: list[float]) -> str:
 
 def small(trainer: Trainer) -> dict[str, float]:
     """Seconds of what is not gradients in one step of the fused engine."""
-    from bract.model import batch_of
+    from bract.models.lora_model import batch_of
 
     net, examples, rows = trainer.net, trainer.examples, np.arange(trainer.mechanism.batch, dtype=np.int64)
     flat = opened(net)

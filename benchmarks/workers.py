@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.launch import cpus
+from bract.cli.launch import cpus
 
 
 def train(threads: int, epochs: int) -> None:

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bract.inference import Predictor
+    from bract.results.predictor import Predictor
 
 __version__ = "0.1.0"
 
 
 def load(folder: str) -> "Predictor":
     """The model that a run exported: `bract.load(FOLDER).predict(texts)`."""
-    from bract.inference import Predictor
+    from bract.results.predictor import Predictor
 
     return Predictor.load(folder)

@@ -9,13 +9,13 @@ from typing import Any
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from bract.messages import METRICS
+from bract.wire.messages import METRICS
 
 app = ClientApp()
 
 
 def _reply(kind: str, message: Message, context: Context) -> Message:
-    from client_app.answer import answer
+    from client_app.handlers import answer
 
     return Message(answer(kind, message.content, context), reply_to=message)
 

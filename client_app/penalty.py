@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bract.layout import FACTORS, Layout
-from bract.plan import Plan
+from bract.adapter.layout import FACTORS, Layout
+from bract.wire.plan import Plan
 from client_app import prune
-from client_app.flat import Flat
+from client_app.engine.flat_buffer import Flat
 
 
 @dataclass(frozen=True)

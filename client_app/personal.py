@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from flwr.common.logger import log
 
+from bract.adapter.layout import PARTS, Parts
 from bract.errors import BractError
-from bract.examples import Measured, measure
-from bract.export import Export
 from bract.files import home
-from bract.layout import PARTS, Parts
-from bract.model import Classifier
-from bract.plan import Plan
+from bract.models.lora_model import Classifier
+from bract.results.export import Export
+from bract.tasks.classification import Measured, measure
+from bract.wire.plan import Plan
 
 if TYPE_CHECKING:
-    from client_app.client import Client
+    from client_app.local_round import Client
 
 WARNING = 30
 

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.layout import Layout, Vector
-from bract.plan import Prune
+from bract.adapter.layout import Layout, Vector
+from bract.wire.plan import Prune
 
 
 def kept_rank(rank: int, prune: Prune) -> int:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.layout import Layout, Part, Parts, Vector
-from bract.plan import Score
+from bract.adapter.layout import Layout, Part, Parts, Vector
+from bract.wire.plan import Score
 
 
 def norms(layout: Layout, part: Part, vector: Vector) -> NDArray[np.float64]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from bract.adapter.layout import PARTS, Layout, Parts
 from bract.errors import BractError
 from bract.files import home, locked, replacing
-from bract.layout import PARTS, Layout, Parts
 
 VERSION = "1"
 

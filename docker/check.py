@@ -15,8 +15,8 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from bract.runfolder import read_rows
-from bract.settings import toml
+from bract.results.run_folder import read_rows
+from bract.settings.schema import toml
 
 
 def container(*strangers: str) -> list[str]:

@@ -34,7 +34,7 @@ def main(kind: str) -> int:
         if kind == "link":
             answers("https://localhost:8000", trusted)
             return 0
-        for word in ("flower-supernode", "client_app.resident"):
+        for word in ("flower-supernode", "client_app.flower.trainer"):
             if not runs(word):
                 print(f"{word} does not run")
                 return 1

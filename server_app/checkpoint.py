@@ -9,9 +9,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from bract.adapter.layout import PARTS, Layout, Parts
 from bract.errors import BractError
 from bract.files import replacing
-from bract.layout import PARTS, Layout, Parts
 
 VERSION = 2
 

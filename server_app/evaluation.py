@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import bract.model
-from bract.data import load_test
-from bract.examples import Measured, examples, measure
-from bract.layout import Layout, Parts
-from bract.settings import Settings
+from bract.adapter.layout import Layout, Parts
+from bract.data.tables import load_test
+from bract.models import lora_model
+from bract.settings.schema import Settings
+from bract.tasks.classification import Measured, examples, measure
 
 
 class Evaluator:
@@ -14,9 +14,9 @@ class Evaluator:
 
     def __init__(self, settings: Settings, labels: Sequence[str], layout: Layout) -> None:
         table = load_test(settings.data, labels)
-        shape = bract.model.shape(settings, len(labels))
+        shape = lora_model.shape(settings, len(labels))
         self._layout = layout
-        self._model = bract.model.build(shape).to(bract.model.pick_device())
+        self._model = lora_model.build(shape).to(lora_model.pick_device())
         self._examples = examples(table.texts, table.labels, labels, shape.place, settings.data.max_length)
 
     def measure(self, parts: Parts) -> Measured:

@@ -11,13 +11,13 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from bract import messages
+from bract.adapter.layout import Layout, Part, Vector
 from bract.errors import BractError
-from bract.layout import Layout, Part, Vector
-from bract.payload import unpack
-from bract.settings import FederationSettings
-from server_app.exchange import NODE_LOST, exchange, take
+from bract.settings.schema import FederationSettings
+from bract.wire import messages
+from bract.wire.payload import unpack
 from server_app.progress import say
+from server_app.transport import NODE_LOST, exchange, take
 from strategies import Member
 from strategies.federation import reason
 

@@ -1,7 +1,7 @@
 """What the server says while it works: plain lines, which `bract run` picks out of Flower's log."""
 
 from bract.errors import one_line
-from bract.progress import MARK
+from bract.results.console import MARK
 
 
 def say(text: str) -> None:

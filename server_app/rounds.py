@@ -13,18 +13,19 @@ from flwr.app import ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 
 import bract
-from bract import initial, report
+from bract.adapter import initial
+from bract.adapter.layout import Parts
 from bract.errors import BractError
-from bract.export import Export
-from bract.layout import Parts
-from bract.mechanism import find_for_clients
-from bract.runfolder import RunFolder
-from bract.settings import Settings
-from server_app import statement
+from bract.privacy.mechanism import find_for_clients
+from bract.results.export import Export
+from bract.results.report import pages
+from bract.results.run_folder import RunFolder
+from bract.settings.schema import Settings
+from server_app import privacy_report
 from server_app.checkpoint import Checkpoint, Pending
-from server_app.exchange import exchange
 from server_app.join import Joined, first_head, join
 from server_app.progress import say
+from server_app.transport import exchange
 from strategies import FederatedLora, Federation, create
 from strategies.federation import head_mode, to_arrays, to_parts
 from strategies.ranks import assign
@@ -71,7 +72,7 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     export.write(folder.adapter, state.parts, accuracy)
     personal = f"personal/{state.federation}" if keeps else None
     folder.write_summary({**summary(folder, settings), "personal": personal})
-    report.report(folder.path)
+    pages.report(folder.path)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Rounds:
             if pending is not None:
                 self.strategy.recall(pending.after.memory)
                 return pending
-            statement.spend(self.strategy, mechanism)
+            privacy_report.spend(self.strategy, mechanism)
         self.strategy.on_reply = lambda partition, done, total: say(
             f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
@@ -144,8 +145,8 @@ class Rounds:
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
-        lines, silent = statement.lines(self.strategy, self.settings.privacy), statement.silent(self.strategy)
-        statement.write(self.folder, statement.statement(self.settings, lines, keeps, silent))
+        lines, silent = privacy_report.lines(self.strategy, self.settings.privacy), privacy_report.silent(self.strategy)
+        privacy_report.write(self.folder, privacy_report.statement(self.settings, lines, keeps, silent))
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
@@ -195,8 +196,8 @@ class Rounds:
 
 def spent(strategy: FederatedLora, settings: Settings) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
-    known = [line["epsilon"] for line in statement.lines(strategy, settings.privacy).values()]
-    known += [settings.privacy.epsilon] * (bool(known) and bool(statement.silent(strategy)))
+    known = [line["epsilon"] for line in privacy_report.lines(strategy, settings.privacy).values()]
+    known += [settings.privacy.epsilon] * (bool(known) and bool(privacy_report.silent(strategy)))
     return None if not known or None in known else max(known)
 
 

@@ -18,19 +18,19 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
-from bract import messages
-from bract.accounting import Use
-from bract.codec import Codec
+from bract.adapter.layout import FACTORS, Part, Parts
 from bract.errors import BractError
-from bract.layout import FACTORS, Part, Parts
-from bract.payload import Payload, pack, unpack
-from bract.plan import Plan
-from strategies.clipped import chosen_clients, noise_of, noisy_sum
+from bract.privacy.accounting import Use
+from bract.wire import messages
+from bract.wire.codec import Codec
+from bract.wire.payload import Payload, pack, unpack
+from bract.wire.plan import Plan
+from strategies.aggregation import LIMIT, Merger, WeightedMean
+from strategies.client_level_dp import chosen_clients, noise_of, noisy_sum
+from strategies.diagnostics import Pictures
 from strategies.federation import ClientRow, Federation, Member, reason, to_arrays, to_parts, totals
-from strategies.measuring import MAX_EXAMPLES, measured
-from strategies.merge import LIMIT, Merger, WeightedMean
 from strategies.norms import product_norm
-from strategies.pictures import Pictures
+from strategies.replies import MAX_EXAMPLES, measured
 
 INFO, WARNING = 20, 30
 LEAST_NORM = 2.0**-40  # a client's norm weight is at least this: were all norms zero, all would weigh the same

@@ -8,11 +8,11 @@ from typing import Literal
 
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
 
-from bract.codec import Codec
+from bract.adapter.layout import PARTS, Layout, Parts
 from bract.errors import one_line
-from bract.layout import PARTS, Layout, Parts
-from bract.mechanism import Mechanism
-from bract.settings import Settings, StrategySettings
+from bract.privacy.mechanism import Mechanism
+from bract.settings.schema import Settings, StrategySettings
+from bract.wire.codec import Codec
 
 WRAPPED = re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>:<'")  # how Flower tells of an exception
 

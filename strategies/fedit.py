@@ -10,7 +10,7 @@ clients learned is sum_k p_k B_k A_k, what they get back is (sum_k p_k B_k)(sum_
 mean of products is not the product of means, and the gap grows with the clients' differences.
 """
 
-from bract.plan import Plan
+from bract.wire.plan import Plan
 from strategies.base import FederatedLora
 from strategies.federation import Member
 

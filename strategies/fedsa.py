@@ -27,12 +27,12 @@ Left open, chosen here:
 
 from dataclasses import replace
 
-from bract.layout import Part
-from bract.payload import Payload
-from bract.plan import Plan
+from bract.adapter.layout import Part
+from bract.wire.payload import Payload
+from bract.wire.plan import Plan
+from strategies.aggregation import Merger, WeightedMean
 from strategies.base import FederatedLora
 from strategies.federation import Federation, Member
-from strategies.merge import Merger, WeightedMean
 
 
 class FedSALoRA(FederatedLora):

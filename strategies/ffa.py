@@ -15,7 +15,7 @@ nothing and start from the server's B when their turn comes. The paper freezes a
 `lora.head` decides that here.
 """
 
-from bract.plan import Plan
+from bract.wire.plan import Plan
 from strategies.base import FederatedLora
 from strategies.federation import Member
 

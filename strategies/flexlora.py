@@ -26,13 +26,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bract import initial
-from bract.layout import FACTORS, Layout, Part, Parts, Vector
-from bract.payload import Payload, PayloadError
-from bract.plan import Plan
+from bract.adapter import initial
+from bract.adapter.layout import FACTORS, Layout, Part, Parts, Vector
+from bract.wire.payload import Payload, PayloadError
+from bract.wire.plan import Plan
+from strategies.aggregation import LIMIT, Merger, WeightedMean
 from strategies.base import FederatedLora
 from strategies.federation import Member
-from strategies.merge import LIMIT, Merger, WeightedMean
 
 Matrix = NDArray[np.float64]
 

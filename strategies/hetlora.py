@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, Message, MetricRecord
 
-from bract.payload import Payload
-from bract.plan import Plan, Prune
+from bract.wire.payload import Payload
+from bract.wire.plan import Plan, Prune
 from strategies.base import FederatedLora
 from strategies.federation import Federation, Member
 

@@ -47,10 +47,10 @@ the paper's own ablation puts most of the gain down to it.
 from dataclasses import replace
 from typing import Any
 
-from bract.plan import Plan, Select
+from bract.wire.plan import Plan, Select
+from strategies.aggregation import Merger, WeightedChange
 from strategies.base import FederatedLora
 from strategies.federation import Member
-from strategies.merge import Merger, WeightedChange
 from strategies.ranks import budget
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bract.layout import Layout, Vector
+from bract.adapter.layout import Layout, Vector
 
 
 def product_norm(layout: Layout, a: Vector, b: Vector) -> float:

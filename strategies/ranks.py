@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from bract.conflicts import BY_RANK, POPULATIONS
 from bract.errors import BractError
-from bract.settings import Settings
+from bract.settings.checks import BY_RANK, POPULATIONS
+from bract.settings.schema import Settings
 from strategies.federation import Member
 
 

@@ -14,7 +14,7 @@ Chosen here: odd rounds train B, since with B = 0 A has no gradient; p_k are exa
 the paper takes a plain mean (`strategy.weights = uniform`).
 """
 
-from bract.plan import Plan
+from bract.wire.plan import Plan
 from strategies.base import FederatedLora
 from strategies.federation import Member
 

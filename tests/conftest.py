@@ -12,9 +12,9 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 
 import pytest
 
-from bract.runfolder import RunFolder
-from bract.settings import read
-from client_app import worker
+from bract.results.run_folder import RunFolder
+from bract.settings.schema import read
+from client_app.data import cache
 from server_app.rounds import run
 from tests.harness import InProcessGrid, settings_of, tiny_data, tiny_model
 
@@ -24,12 +24,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of a test is written outside its own folder."""
     monkeypatch.setenv("BRACT_HOME", str(tmp_path / "home"))
     for cached in (
-        worker.dataset,
-        worker.partition,
-        worker.shard,
-        worker.shared,
-        worker.classifier,
-        worker.first_parts,
+        cache.dataset,
+        cache.partition,
+        cache.shard,
+        cache.shared,
+        cache.classifier,
+        cache.first_parts,
     ):
         cached.cache_clear()
     return tmp_path / "home"

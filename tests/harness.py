@@ -16,7 +16,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from bract.settings import Settings
+from bract.settings.schema import Settings
 from client_app.app import app as client_app
 
 RUN_ID = 1

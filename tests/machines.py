@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from bract.launch import QUIET, die_with_parent, free_port
-from bract.runfolder import read_rows
-from bract.settings import toml
+from bract.cli.launch import QUIET, die_with_parent, free_port
+from bract.results.run_folder import read_rows
+from bract.settings.schema import toml
 from server_app.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]

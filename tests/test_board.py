@@ -15,7 +15,7 @@ from benchmarks.board.figure import Point, figure
 from benchmarks.board.page import write
 from benchmarks.board.play import play
 from bract.errors import BractError
-from bract.runfolder import read_rows
+from bract.results.run_folder import read_rows
 from tests.harness import TEXTS, tiny_data
 
 SMALL = """

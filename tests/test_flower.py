@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bract.runfolder import read_rows
-from bract.settings import read
+from bract.results.run_folder import read_rows
+from bract.settings.schema import read
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from tests.harness import InProcessGrid

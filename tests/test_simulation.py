@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 
-from bract.runfolder import read_rows
+from bract.results.run_folder import read_rows
 from server_app.checkpoint import Checkpoint
 from tests.harness import TEXTS
 from tests.test_flower import ROOT, left_behind

@@ -16,10 +16,10 @@ from benchmarks.board import page
 from benchmarks.board.cells import Board, Cell
 from benchmarks.board.data import digest, folder, source
 from benchmarks.board.play import ROOT, play
-from bract.cli import overrides_of
+from bract.cli.launch import cpus
+from bract.cli.main import overrides_of
 from bract.errors import BractError
-from bract.launch import cpus
-from bract.runfolder import read_rows
+from bract.results.run_folder import read_rows
 
 FAIR = Path(__file__).parent / "fair.toml"
 

@@ -8,13 +8,13 @@ import torch
 
 from benchmarks.board.data import columns
 from benchmarks.board.play import worst
-from bract.data import Table, load_test
-from bract.examples import Examples, examples, measure, pad_id
-from bract.layout import Parts
-from bract.model import Classifier, shape
-from bract.settings import Settings, read
-from client_app import worker
-from client_app.train import train
+from bract.adapter.layout import Parts
+from bract.data.tables import Table, load_test
+from bract.models.lora_model import Classifier, shape
+from bract.settings.schema import Settings, read
+from bract.tasks.classification import Examples, examples, measure, pad_id
+from client_app.data import cache
+from client_app.training.loop import train
 from server_app.rounds import between_clients
 
 
@@ -34,7 +34,7 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     parts: Any = ("A", "B", "head") if settings.lora.head in ("local", "shared") else ("A", "B")
     own, tested = [], []
     for client in range(nodes):
-        shard = worker.shard(settings.data, settings.seed, nodes, client, net.shape.place)
+        shard = cache.shard(settings.data, settings.seed, nodes, client, net.shape.place)
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         for number in range(settings.rounds if len(shard.train) else 0):
@@ -56,9 +56,9 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
 def _begun(values: dict[str, Any], test: str) -> tuple[Settings, Classifier, Parts, Examples]:
     """The settings, the model, its first values, and the test file's examples: none where no file is named."""
     settings = read({**Settings().flat(), **values})
-    labels = worker.dataset(settings.data, settings.seed)[1]
+    labels = cache.dataset(settings.data, settings.seed)[1]
     form = shape(settings, len(labels.names))
     length = settings.data.max_length
     table = load_test(columns(values, test), labels.names) if test else Table((), ())
     whole = examples(table.texts, table.labels, labels.names, form.place, length)
-    return settings, worker.classifier(form), worker.first_parts(form, labels.descriptions, length), whole
+    return settings, cache.classifier(form), cache.first_parts(form, labels.descriptions, length), whole

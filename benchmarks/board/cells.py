@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bract.errors import BractError
-from bract.settings import flatten, read
+from bract.settings.schema import flatten, read
 
 Values = Mapping[str, Any]
 Found = Mapping[str, Values]  # rows that are known, by key

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bract.data import Table, from_hub, table
+from bract.data.tables import Table, from_hub, table
 from bract.errors import BractError
-from bract.settings import DataSettings, read
+from bract.settings.schema import DataSettings, read
 
 FILES = ("train.csv", "test.csv", "labels.json")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.board.cells import ALONE, Board, Found, Question
 from benchmarks.board.figure import Point, figure
-from bract.settings import Settings
+from bract.settings.schema import Settings
 
 TITLE = "# The board"
 SEEDS = "({} of {} seeds)"

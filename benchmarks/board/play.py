@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.board.cells import ALONE, Cell
 from benchmarks.board.data import columns, source
 from bract.errors import BractError
-from bract.runfolder import read_rows
+from bract.results.run_folder import read_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +60,7 @@ def by_flower(nodes: int, values: dict[str, Any], home: Path) -> None:
 def tested(folder: Path, home: Path, data: str, values: dict[str, Any]) -> dict[str, Any]:
     """Accuracy on the test file: of the run's adapter, or of every client's own where models are personal."""
     import bract
-    from bract.data import load_test
+    from bract.data.tables import load_test
 
     if not data:
         return {}

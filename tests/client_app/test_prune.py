@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bract.layout import Layout, Module
-from bract.plan import Prune
+from bract.adapter.layout import Layout, Module
+from bract.wire.plan import Prune
 from client_app.prune import kept_rank, size, tail
 
 LAYOUT = Layout((Module("m", 2, 1), Module("n", 1, 2)), rank=2)

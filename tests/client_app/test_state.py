@@ -4,8 +4,8 @@ import threading
 import numpy as np
 import pytest
 
+from bract.adapter.layout import Layout, Module
 from bract.errors import BractError
-from bract.layout import Layout, Module
 from client_app.state import ClientState, Kept
 
 LAYOUT = Layout((Module("q", 2, 3),), rank=1)

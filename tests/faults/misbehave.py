@@ -12,10 +12,10 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from bract.layout import Layout
-from bract.messages import PAYLOAD, PLAN, get_payload, payload_record
-from bract.payload import HEADER, Payload, pack
-from client_app import client, honest
+from bract.adapter.layout import Layout
+from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
+from bract.wire.payload import HEADER, Payload, pack
+from client_app import honest, local_round
 
 PLACE = Path(os.environ["FAULTS_HOME"])
 
@@ -47,7 +47,7 @@ def misbehave(message, context, call_next):
         reply.content[PAYLOAD] = payload_record(data)
     if kind == "layout":
         plan = json.loads(message.content[PLAN]["plan"])
-        mine = client.Client.of(context).layout
+        mine = local_round.Client.of(context).layout
         other = Layout(mine.modules, mine.rank + 1, mine.head, mine.variant)
         parts = {part: np.zeros(other.size(part), dtype=np.float32) for part in plan["sends"]}
         reply.content[PAYLOAD] = payload_record(pack(other, Payload(round_, parts)))
@@ -63,15 +63,15 @@ def told(name):
 
 def halfway(stop):
     """Stop in the middle of the next training."""
-    train = client.train
+    train = local_round.train
 
     def stopping(*arguments, **named):
-        client.train = train
+        local_round.train = train
         found = train(*arguments, **named)
         stop()
         return found
 
-    client.train = stopping
+    local_round.train = stopping
 
 
 def replayed(message, reply, round_, at, place):

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bract.accounting import Use, epsilon
 from bract.errors import BractError
-from bract.messages import EVALUATE, METRICS, TRAIN, get_payload
-from bract.payload import unpack
-from bract.runfolder import read_rows
-from bract.settings import read
-from client_app.ledger import ledger_path
+from bract.privacy.accounting import Use, epsilon
+from bract.results.run_folder import read_rows
+from bract.settings.schema import read
+from bract.wire.messages import EVALUATE, METRICS, TRAIN, get_payload
+from bract.wire.payload import unpack
+from client_app.privacy.ledger import ledger_path
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from tests.harness import InProcessGrid, read_back, tiny_data
@@ -152,7 +152,7 @@ def test_a_client_cannot_write_the_server_s_own_count(play):
     """What a reply says of privacy is not heard where the server counts."""
     from flwr.app import ConfigRecord
 
-    from bract.messages import PRIVACY
+    from bract.wire.messages import PRIVACY
 
     def lying(partition, reply):
         if partition == 0 and METRICS in reply.content and "steps" in reply.content[METRICS]:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from flwr.app import Error, Message
 
+from bract.adapter.initial import draw
 from bract.errors import BractError
-from bract.initial import draw
-from bract.messages import PAYLOAD, get_payload
-from bract.payload import HEADER
-from bract.runfolder import read_rows
+from bract.results.run_folder import read_rows
+from bract.wire.messages import PAYLOAD, get_payload
+from bract.wire.payload import HEADER
 from server_app.checkpoint import Checkpoint
 
 METHODS = {
@@ -113,11 +113,11 @@ def parts_in(message_log, rows):
 @pytest.mark.parametrize("variant", ["lora", "rslora", "vera"])
 def test_local_means_local(play, tmp_path, home, variant):
     """Two clients, every message recorded: no byte of a B or a head leaves, and after a restart each has its own."""
-    from client_app import worker
+    from client_app.data import cache
 
     values = {"strategy.name": "fedsa", "lora.variant": variant, "rounds": 2, "run.folder": str(tmp_path / "run")}
     _, grid = play(values, clients=2)
-    for cached in (worker.dataset, worker.shard, worker.shared, worker.classifier, worker.first_parts):
+    for cached in (cache.dataset, cache.shard, cache.shared, cache.classifier, cache.first_parts):
         cached.cache_clear()  # a restart
     folder, again = play({**values, "rounds": 4, "run.resume": True}, clients=2)
     log = grid.log + again.log
@@ -204,7 +204,7 @@ def test_clients_that_pass_on_share_one_deadline(play):
 def test_passing_on_refuses_flowers_own_start(config):
     from flwr.serverapp.strategy import Strategy
 
-    from bract.settings import read
+    from bract.settings.schema import read
     from server_app.join import join
     from server_app.rounds import _federation
     from strategies import create
@@ -224,9 +224,9 @@ def test_passing_on_refuses_flowers_own_start(config):
 def test_personal_models_are_written_by_their_clients(play, home):
     """Each client's own model loads, and is right as often as the run says."""
     import bract
-    from bract.examples import measure
-    from bract.settings import read
-    from client_app.client import Client
+    from bract.settings.schema import read
+    from bract.tasks.classification import measure
+    from client_app.local_round import Client
 
     values = {"strategy.name": "fedsa", "rounds": 3, "train.epochs": 3}
     folder, grid = play(values)

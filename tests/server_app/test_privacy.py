@@ -8,9 +8,9 @@ from dp_accounting.pld import privacy_loss_distribution
 from opacus.accountants import PRVAccountant
 from safetensors.numpy import load_file
 
-from bract.messages import METRICS, PAYLOAD, TRAIN
-from bract.runfolder import read_rows
-from client_app.ledger import ledger_path, opened
+from bract.results.run_folder import read_rows
+from bract.wire.messages import METRICS, PAYLOAD, TRAIN
+from client_app.privacy.ledger import ledger_path, opened
 from server_app.checkpoint import Checkpoint
 from tests.harness import read_back
 
@@ -83,7 +83,7 @@ def test_a_target_spent_again_every_round(play):
 
 def test_a_poisson_accountant_over_shuffled_batches(play, monkeypatch):
     """The fault: batches of one size in shuffled passes. Here the draws' sizes vary as the accountant supposes."""
-    from client_app.private import PrivateGradients
+    from client_app.training.private_gradients import PrivateGradients
 
     sizes = []
     real = PrivateGradients.gradient
@@ -117,16 +117,16 @@ def test_the_mean_of_the_clients_epsilons(play, tmp_path):
 
 def test_local_factors_trained_without_noise_beside_released_ones(play, monkeypatch):
     """The fault: FedSA's B trained without noise. Here B and the head are under the one clip and the one noise."""
-    from client_app import private
+    from client_app.training import private_gradients
 
     seen = []
-    real = private.PrivateGradients.__init__
+    real = private_gradients.PrivateGradients.__init__
 
     def init(self, engine, flat, *args, **options):
         seen.append(tuple(dict.fromkeys(piece.part for piece in flat.pieces)))
         real(self, engine, flat, *args, **options)
 
-    monkeypatch.setattr(private.PrivateGradients, "__init__", init)
+    monkeypatch.setattr(private_gradients.PrivateGradients, "__init__", init)
     folder, _ = play({**PRIVATE, "strategy.name": "fedsa"})
     assert set(seen) == {("A", "B", "head")}
     assert statement(folder)["not_released"] == [
@@ -219,7 +219,7 @@ def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
 
 def test_no_server_can_pass_the_operator_s_limit(play, config, data_file):
     """Client 1's operator allows 6 for the life of its data: run after run, with any setting, it stops there."""
-    from bract.settings import read
+    from bract.settings.schema import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -294,7 +294,7 @@ def test_two_private_runs_with_the_same_settings_differ(play, tmp_path):
     ],
 )
 def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, monkeypatch):
-    from client_app.private import PrivateGradients
+    from client_app.training.private_gradients import PrivateGradients
 
     drawn = []
     real = PrivateGradients.draws
@@ -305,7 +305,7 @@ def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, m
 
 
 def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
-    from bract.settings import read
+    from bract.settings.schema import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -318,10 +318,10 @@ def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
 
 def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(play, data_file, monkeypatch):
     """That training failed leaves the device: trained again under the same entry, it would be a second release."""
-    from client_app import private
+    from client_app.training import private_gradients
 
     calls = []
-    real = private.PrivateGradients.gradient
+    real = private_gradients.PrivateGradients.gradient
 
     def gradient(self, examples, rows):
         calls.append(1)
@@ -329,7 +329,7 @@ def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(p
             raise MemoryError("no more")
         return real(self, examples, rows)
 
-    monkeypatch.setattr(private.PrivateGradients, "gradient", gradient)
+    monkeypatch.setattr(private_gradients.PrivateGradients, "gradient", gradient)
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
     folder, _ = play(values)
     rows = read_rows(folder.path / "clients.jsonl")
@@ -343,7 +343,7 @@ def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(p
 def test_a_forked_process_has_noise_of_its_own():
     import multiprocessing
 
-    from bract.noise import process_noise
+    from bract.privacy.noise import process_noise
 
     mine = process_noise()
     with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -353,7 +353,7 @@ def test_a_forked_process_has_noise_of_its_own():
 
 def _drawn():
 
-    from bract.noise import process_noise
+    from bract.privacy.noise import process_noise
 
     return process_noise().uniform(4).tolist()
 
@@ -365,9 +365,9 @@ def requests_of(grid):
 
 def test_an_old_request_is_not_trained_again_for_free(play, data_file):
     """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
-    from bract.settings import read
-    from client_app.client import Client
-    from client_app.ledger import Limit
+    from bract.settings.schema import read
+    from client_app.local_round import Client
+    from client_app.privacy.ledger import Limit
 
     _, grid = play({**PRIVATE, "rounds": 2})
     mine = [content for p, content in requests_of(grid) if p == 0]
@@ -385,9 +385,9 @@ def test_an_old_request_is_not_trained_again_for_free(play, data_file):
 
 def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_file, monkeypatch):
     """Killed after the ledger was written and before anything left: nothing more is spent. With other noise, it is."""
-    from bract.settings import read
-    from client_app import charge
-    from client_app.client import Client
+    from bract.settings.schema import read
+    from client_app.local_round import Client
+    from client_app.privacy import budget
 
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
     _, grid = play({**values, "run.folder": ""})
@@ -406,7 +406,7 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_fi
     with opened(f"file:{data_file}", 0) as ledger:
         assert len(ledger.entries) == 2
         assert ledger.entries[1].sigma < ledger.entries[0].sigma
-    assert charge.SLACK < 1.001
+    assert budget.SLACK < 1.001
 
 
 def test_a_seeded_run_is_in_the_ledger_as_one(play, data_file):
@@ -418,7 +418,7 @@ def test_a_seeded_run_is_in_the_ledger_as_one(play, data_file):
 
 def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
     """The same epsilon at a smaller delta allows less."""
-    from bract.settings import read
+    from bract.settings.schema import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -433,10 +433,10 @@ def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
 def test_a_bad_request_costs_nothing(play, data_file):
     """A payload of the wrong slots is an error before the ledger is asked."""
     from bract.errors import BractError
-    from bract.messages import PLAN
-    from bract.plan import Plan
-    from bract.settings import read
-    from client_app.client import Client
+    from bract.settings.schema import read
+    from bract.wire.messages import PLAN
+    from bract.wire.plan import Plan
+    from client_app.local_round import Client
 
     _, grid = play({**PRIVATE, "rounds": 1})
     content = next(content for p, content in requests_of(grid) if p == 0)
@@ -484,9 +484,9 @@ def test_a_run_in_which_nobody_can_train_says_so_at_once(play):
 def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, home, data_file):
     """Killed after its B was kept and before its reply was: it will be trained again, with other noise."""
     from bract.errors import BractError
-    from bract.messages import EVALUATE
-    from bract.settings import read
-    from client_app.client import Client
+    from bract.settings.schema import read
+    from bract.wire.messages import EVALUATE
+    from client_app.local_round import Client
 
     _, grid = play({**PRIVATE, "strategy.name": "fedsa", "rounds": 2})
     asked = [read_back(r) for kind, p, r, _ in grid.log if (kind, p) == (EVALUATE, 0)]
@@ -503,7 +503,7 @@ def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, h
 
 
 def test_a_personal_phase_that_fails_is_told_to_nobody(play, home, monkeypatch):
-    import client_app.client as module
+    import client_app.local_round as module
 
     real = module.train
 

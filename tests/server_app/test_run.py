@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Error, Message
 
+from bract.adapter.initial import draw
+from bract.adapter.layout import Layout
 from bract.errors import BractError
-from bract.initial import draw
-from bract.layout import Layout
-from bract.messages import EVALUATE, HEAD, JOIN, TRAIN
-from bract.payload import HEADER
-from bract.runfolder import RunFolder, read_rows, read_settings
-from bract.settings import read
-from client_app import worker
+from bract.results.run_folder import RunFolder, read_rows, read_settings
+from bract.settings.schema import read
+from bract.wire.messages import EVALUATE, HEAD, JOIN, TRAIN
+from bract.wire.payload import HEADER
+from client_app.data import cache
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from strategies import Federation, Member, create
@@ -161,8 +161,8 @@ RUNNER = """
 import json, sys
 import tests.conftest
 from tests.harness import InProcessGrid
-from bract.settings import read
-from client_app import worker
+from bract.settings.schema import read
+from client_app.data import cache
 from server_app.rounds import run
 config = json.loads(sys.argv[1])
 run(InProcessGrid(3, config), read(config))
@@ -257,7 +257,7 @@ def test_too_few_nodes_by_the_deadline(play):
 
 
 def _card(partition, reply, change):
-    from bract.messages import REPORT
+    from bract.wire.messages import REPORT
 
     content = reply.content
     if REPORT in content and "card" in content[REPORT]:
@@ -374,7 +374,7 @@ def test_a_test_label_that_training_never_saw_ends_the_run_before_it_begins(play
 
 
 def test_layouts_in_a_checkpoint_are_checked(tmp_path):
-    from bract.layout import Module
+    from bract.adapter.layout import Module
 
     layout = Layout((Module("q", 2, 2),), 1)
     parts = {"A": np.ones(2, np.float32), "B": np.zeros(2, np.float32)}
@@ -398,7 +398,7 @@ def test_a_run_does_not_go_on_with_other_labels(play, data_file, tmp_path):
     own.write_text(data_file.read_text())
     play({"data.source": f"file:{own}"})
     own.write_text(data_file.read_text().replace(",help,", ",zzz,"))
-    worker.dataset.cache_clear()  # a later run has workers of its own
+    cache.dataset.cache_clear()  # a later run has workers of its own
     with pytest.raises(BractError, match=r'run.resume: labels is \["late", .*"zzz"\], the run began with \["help"'):
         play({"data.source": f"file:{own}", "run.resume": True, "rounds": 3})
 
@@ -438,15 +438,15 @@ def test_without_a_number_those_that_are_there_at_the_deadline_take_part(play):
 
 def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
     """Base model, tokenizer and every shard are loaded once, whatever the number of turns."""
-    from bract import examples
+    from bract.tasks import classification
 
     folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
-    assert worker.classifier.cache_info().misses == 1
-    assert worker.dataset.cache_info().misses == 1
-    assert worker.shard.cache_info().misses == 3
-    assert worker.first_parts.cache_info().misses == 1
-    assert examples._tokenizer.cache_info().currsize <= 2
+    assert cache.classifier.cache_info().misses == 1
+    assert cache.dataset.cache_info().misses == 1
+    assert cache.shard.cache_info().misses == 3
+    assert cache.first_parts.cache_info().misses == 1
+    assert classification._tokenizer.cache_info().currsize <= 2
 
 
 def test_a_label_column_that_holds_no_labels_never_leaves_the_device(play):

@@ -3,10 +3,10 @@
 import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from bract.layout import Layout, Module, Tensor
-from bract.messages import METRICS, PAYLOAD, PLAN, REPORT, payload_record
-from bract.payload import Payload, pack
-from bract.plan import Plan
+from bract.adapter.layout import Layout, Module, Tensor
+from bract.wire.messages import METRICS, PAYLOAD, PLAN, REPORT, payload_record
+from bract.wire.payload import Payload, pack
+from bract.wire.plan import Plan
 from strategies import Federation, Member
 from strategies.federation import to_arrays
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bract.model import Shape, build
+from bract.models.lora_model import Shape, build
 from strategies import Federation, Member, create
 from tests.strategies.exchange import reply, sent
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bract.layout import Layout, Tensor
-from bract.settings import StrategySettings
+from bract.adapter.layout import Layout, Tensor
+from bract.settings.schema import StrategySettings
 from strategies import Member, create
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, reply, sent
 
@@ -37,8 +37,8 @@ def test_b_may_pass_from_client_to_client():
     fedsa = create("fedsa", federation(HEADED, clients=3, head="local", strategy=StrategySettings(local_b="passed")))
     from flwr.app import ConfigRecord
 
-    from bract.messages import get_payload
-    from bract.payload import unpack
+    from bract.wire.messages import get_payload
+    from bract.wire.payload import unpack
     from strategies.federation import to_arrays, to_parts
 
     start = {**PARTS, "head": np.zeros(2, np.float32)}

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from bract.initial import draw
-from bract.layout import Layout, Module
-from bract.messages import get_payload
-from bract.payload import unpack
+from bract.adapter.initial import draw
+from bract.adapter.layout import Layout, Module
+from bract.wire.messages import get_payload
+from bract.wire.payload import unpack
 from strategies import Federation, Member, create
 from strategies.flexlora import refactor
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, products, reply, sent

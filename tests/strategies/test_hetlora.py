@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bract.messages import PLAN, get_payload
-from bract.payload import Payload, pack, unpack
-from bract.plan import Plan, Prune
-from bract.settings import StrategySettings
+from bract.settings.schema import StrategySettings
+from bract.wire.messages import PLAN, get_payload
+from bract.wire.payload import Payload, pack, unpack
+from bract.wire.plan import Plan, Prune
 from strategies import Federation, Member, create
 from strategies.norms import product_norm
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, merged, reply, sent

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bract.layout import Layout, Module
-from bract.payload import Payload, pack
-from bract.plan import Select
-from bract.settings import StrategySettings
+from bract.adapter.layout import Layout, Module
+from bract.settings.schema import StrategySettings
+from bract.wire.payload import Payload, pack
+from bract.wire.plan import Select
 from strategies import Federation, Member, create
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, products, reply, sent
 

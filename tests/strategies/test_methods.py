@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
+from bract.adapter.layout import Layout, Module
 from bract.errors import BractError
-from bract.layout import Layout, Module
-from bract.messages import METRICS, PAYLOAD, REPORT, get_payload
-from bract.payload import Payload, pack, unpack
-from bract.plan import Plan
-from bract.settings import StrategySettings
+from bract.settings.schema import StrategySettings
+from bract.wire.messages import METRICS, PAYLOAD, REPORT, get_payload
+from bract.wire.payload import Payload, pack, unpack
+from bract.wire.plan import Plan
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays, to_parts
 from tests.strategies.exchange import A0, B0, LAYOUT, WITH_HEAD, federation, product, reply, sent

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from bract.conflicts import POPULATIONS
 from bract.errors import BractError
-from bract.settings import read
+from bract.settings.checks import POPULATIONS
+from bract.settings.schema import read
 from strategies import Member
 from strategies.ranks import assign, budget, population
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bract.layout import Layout, Module, Tensor
-from bract.messages import get_payload
-from bract.payload import Payload, unpack
+from bract.adapter.layout import Layout, Module, Tensor
+from bract.wire.messages import get_payload
+from bract.wire.payload import Payload, unpack
 from strategies import Member, create
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, products, reply, sent
 

@@ -1,0 +1,1 @@
+"""Slots: where every value of an adapter lies, and its first values."""

@@ -1,0 +1,1 @@
+"""Tables of examples, and how a simulation splits them."""

@@ -1,0 +1,111 @@
+"""Which examples each client has: flwr-datasets' partitioners, the same for the same seed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bract.data.tables import Table, natural_column
+from bract.errors import BractError
+from bract.settings.schema import DataSettings
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One client's rows of the table: those it trains on, and those it holds out."""
+
+    train: Rows
+    holdout: Rows
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A table split over `clients`. No row belongs to two.
+
+    Every row has a client, but for `pathological`: labels that no client was given are left out.
+    """
+
+    table: Table
+    settings: DataSettings
+    clients: int
+    seed: int
+
+    @cached_property
+    def rows(self) -> list[Rows]:
+        """Each client's rows, in file order. A client may have few, or none."""
+        column = natural_column(self.settings)
+        return self._natural() if column else self._drawn(np.arange(len(self.table)), self.seed)
+
+    def shard(self, client: int) -> Shard:
+        """A client's rows, split by `data.holdout`.
+
+        `own`: a random part of the client's rows is held out, so it has the client's own mix of labels;
+        fewer than two rows are not split. `independent`: that share of the whole table is held out, and both parts are
+        split over the clients by the same rule, each by its own draw.
+        """
+        if self.settings.holdout_mix == "independent":
+            train, holdout = self._apart
+            return Shard(train=train[client], holdout=holdout[client])
+        rows = self.rows[client]
+        order = np.random.default_rng([self.seed, 1, client]).permutation(rows)
+        held = round(len(rows) * self.settings.holdout) if len(rows) > 1 else 0
+        return Shard(train=np.sort(order[held:]), holdout=np.sort(order[:held]))
+
+    @cached_property
+    def _apart(self) -> tuple[list[Rows], list[Rows]]:
+        if natural_column(self.settings):
+            raise BractError(
+                "data.holdout-mix = 'independent' needs a split that is drawn: set data.partition to iid, "
+                "dirichlet:0.1 or pathological:2"
+            )
+        order = np.random.default_rng([self.seed, 1]).permutation(len(self.table))
+        held = round(len(order) * self.settings.holdout)
+        return (
+            self._drawn(np.sort(order[held:]), self.seed),
+            self._drawn(np.sort(order[:held]), self.seed + 1, "data.holdout: ") if held else [order[:0]] * self.clients,
+        )
+
+    def _natural(self) -> list[Rows]:
+        """One natural group a client; groups beyond the clients are dealt out again in turn."""
+        groups = sorted(set(self.table.group))
+        if len(groups) < self.clients:
+            raise BractError(
+                f"data.partition: {len(groups)} groups cannot be split over {self.clients} clients; "
+                f"use at most {len(groups)} nodes"
+            )
+        owner = {group: i % self.clients for i, group in enumerate(groups)}
+        owners = np.array([owner[group] for group in self.table.group])
+        return [np.flatnonzero(owners == client).astype(np.int64) for client in range(self.clients)]
+
+    def _drawn(self, rows: Rows, seed: int, what: str = "") -> list[Rows]:
+        from datasets import Dataset
+        from flwr_datasets import partitioner as flower
+
+        kind, _, number = self.settings.partition.partition(":")
+        if len(rows) < self.clients:
+            raise BractError(f"{what}{len(rows)} examples cannot be split over {self.clients} clients")
+        label = "label"
+        if kind in ("auto", "iid"):
+            # The IID partitioner deals out runs of the file: so the rows are shuffled first.
+            chosen = flower.IidPartitioner(num_partitions=self.clients)
+        elif kind == "dirichlet":
+            chosen = flower.DirichletPartitioner(
+                num_partitions=self.clients, partition_by=label, alpha=float(number),
+                min_partition_size=0, self_balancing=False, seed=seed,
+            )  # fmt: skip
+        else:
+            classes = len({self.table.labels[i] for i in rows})
+            if int(number) > classes:
+                raise BractError(f"data.partition: {number} labels a client, the data has {classes}")
+            chosen = flower.PathologicalPartitioner(
+                num_partitions=self.clients, partition_by=label, num_classes_per_partition=int(number),
+                class_assignment_mode="first-deterministic", seed=seed,
+            )  # fmt: skip
+        order = np.random.default_rng([seed, 0]).permutation(rows)
+        chosen.dataset = Dataset.from_dict({"row": order, "label": [self.table.labels[i] for i in order]})
+        return [
+            np.sort(np.array(chosen.load_partition(client)["row"], dtype=np.int64)) for client in range(self.clients)
+        ]

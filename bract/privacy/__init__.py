@@ -1,0 +1,1 @@
+"""What both sides compute of privacy: mechanism, noise, epsilon."""

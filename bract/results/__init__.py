@@ -1,0 +1,1 @@
+"""Run folders, exported adapters, reports, and what a terminal shows."""

@@ -1,0 +1,142 @@
+"""Settings that are right one by one and wrong together, and what each method does not define."""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bract.settings.schema import Settings
+
+# Methods for clients that differ in rank.
+BY_RANK = ("lora-a2", "hetlora", "flexlora")
+
+# Ranks of thirty clients, as in LoRA-A2's experiment with unequal clients.
+POPULATIONS: dict[str, tuple[int, ...]] = {
+    "uniform": (2,) * 6 + (4,) * 6 + (8,) * 6 + (16,) * 6 + (32,) * 6,
+    "heavy-tail": (2,) * 16 + (4,) * 8 + (8,) * 4 + (16,) * 2,
+    "normal": (1,) * 3 + (2,) * 7 + (4,) * 10 + (8,) * 7 + (16,) * 3,
+}
+
+
+def conflicts(settings: "Settings") -> list[str]:
+    """What is wrong with settings that are each right by themselves."""
+    found = []
+    if settings.model.pooling == "native" and settings.lora.head_init == "labels":
+        found.append(
+            "lora.head-init = 'labels' needs a pooled head: set model.pooling to mean or cls, or "
+            "lora.head-init to random"
+        )
+    if settings.run.resume and not settings.run.folder:
+        found.append("run.resume = true: run.folder should name the folder of the run to go on with")
+    if not settings.lora.targets.strip(" ,"):
+        found.append(f"lora.targets = {settings.lora.targets!r}: should be attention, all-linear or module names")
+    kind, _, number = settings.data.partition.partition(":")
+    if kind == "dirichlet" and float(number) <= 0:
+        found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
+    if settings.data.source == "node" and (settings.data.partition, settings.data.holdout_mix) != ("auto", "own"):
+        found.append(
+            "data.source = 'node': a node's file is its own and is not split; leave data.partition auto and "
+            "data.holdout-mix own"
+        )
+    return found + _undefined(settings) + _unprotected(settings)
+
+
+def _unprotected(settings: "Settings") -> list[str]:
+    """What has no valid guarantee under privacy: refused, not run without one."""
+    if settings.privacy.unit == "none":
+        return []
+    if settings.privacy.unit == "client":
+        return _unprotected_clients(settings)
+    found: list[str] = []
+    if settings.train.precision != "float32":
+        found.append(
+            f"train.precision = {settings.train.precision!r}: how a text's products round then depends on what it is "
+            "computed with, which no clip bounds; privacy.unit must be none or client"
+        )
+    if settings.lora.variant == "vera":
+        found.append(
+            "lora.variant = 'vera': its vectors have no gradients for each example, so privacy.unit must be none "
+            "or client"
+        )
+    if settings.strategy.weights == "examples" and not settings.privacy.share_metrics:
+        found.append(
+            "strategy.weights = 'examples': would tell the server exact numbers of examples; leave it auto, or "
+            "set privacy.share-metrics = true"
+        )
+    return found
+
+
+def _unprotected_clients(settings: "Settings") -> list[str]:
+    """What is no bounded sum of clients' updates, or is about examples alone."""
+    found, strategy, privacy = [], settings.strategy, settings.privacy
+    if strategy.name == "flexlora":
+        found.append(
+            "strategy.name = 'flexlora': merges products, which are no sum of updates that noise could be added to; "
+            "with privacy.unit = client take hetlora or lora-a2"
+        )
+    if strategy.local_b == "passed":
+        found.append("strategy.local-b = 'passed': hands a client's B to the next one as it is; set it to own")
+    if strategy.weights not in ("auto", "uniform"):
+        found.append(f"strategy.weights = {strategy.weights!r}: privacy.unit = client weighs all clients the same")
+    if strategy.divide == "selected":
+        found.append("strategy.divide = 'selected': divides by what clients chose, and privacy.unit = client may not")
+    if privacy.joins:
+        found.append(f"privacy.joins = {privacy.joins}: is for privacy.unit = example; the server counts all rounds")
+    if privacy.clip_groups != "all":
+        found.append(f"privacy.clip-groups = {privacy.clip_groups!r}: is for privacy.unit = example")
+    return found
+
+
+def _undefined(settings: "Settings") -> list[str]:
+    """Choices that the method does not define."""
+    found, name, lora = [], settings.strategy.name, settings.lora
+    if lora.variant == "vera" and name in BY_RANK:
+        found.append(f"lora.variant = 'vera': {name} chooses among ranks, and VeRA's vectors have none")
+    if settings.strategy.weights == "norm" and name == "fedsa":
+        found.append("strategy.weights = 'norm': the server of fedsa never sees B, so it knows no norm of B·A")
+    if settings.strategy.weights == "norm" and lora.variant == "vera":
+        found.append("strategy.weights = 'norm': is defined for B·A, not for lora.variant = 'vera'")
+    if settings.strategy.local_b == "passed":
+        if name != "fedsa":
+            found.append(f"strategy.local-b = 'passed': is fedsa's, and strategy.name = {name!r}")
+        if lora.head != "auto":
+            found.append(
+                f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed': the head passes too"
+            )
+    if (
+        settings.strategy.personal_steps
+        and (name != "fedsa" or settings.strategy.local_b != "own")
+        and (lora.head != "local")
+    ):
+        found.append(
+            f"strategy.personal-steps = {settings.strategy.personal_steps}: nothing stays with the clients; take "
+            "strategy.name = fedsa or lora.head = local"
+        )
+    if name != "lora-a2":
+        found += [
+            f"strategy.{key} = {value!r}: is lora-a2's, and strategy.name = {name!r}"
+            for key, value, default in (
+                ("divide", settings.strategy.divide, "all"),
+                ("score", settings.strategy.score, "product"),
+                ("probe", settings.strategy.probe, "epoch"),
+            )
+            if value != default
+        ]
+    elif settings.strategy.score == "released" and settings.strategy.probe != "epoch":
+        found.append(f"strategy.probe = {settings.strategy.probe!r}: strategy.score = 'released' takes no probe")
+    if name == "hetlora" and settings.strategy.min_rank > lora.rank:
+        found.append(f"strategy.min-rank = {settings.strategy.min_rank}: should be at most lora.rank = {lora.rank}")
+    own_b = name == "fedsa" and settings.strategy.local_b == "own"
+    if settings.data.test and (own_b or lora.head == "local"):
+        what = "B" if own_b else "the head"
+        found.append(f"data.test: the server has no whole model to measure, as {what} stays with the clients")
+    ranks = settings.federation.ranks
+    if ranks != "auto" and name not in BY_RANK:
+        found.append(f"federation.ranks = {ranks!r}: {name} gives all clients lora.rank; {', '.join(BY_RANK)} do not")
+    elif ranks in POPULATIONS and max(POPULATIONS[ranks]) > lora.rank:
+        found.append(f"federation.ranks = {ranks!r}: needs lora.rank of at least {max(POPULATIONS[ranks])}")
+    elif re.match(r"\d", ranks):
+        if name != "lora-a2" and float(ranks) != int(float(ranks)):
+            found.append(f"federation.ranks = {ranks!r}: should be a whole number for {name}")
+        if float(ranks) > lora.rank or float(ranks) == 0:
+            found.append(f"federation.ranks = {ranks!r}: should be above 0 and at most lora.rank = {lora.rank}")
+    return found

@@ -1,0 +1,1 @@
+"""What a model is trained for: examples, losses, measurements; one file a task."""

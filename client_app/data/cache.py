@@ -1,0 +1,119 @@
+"""What a worker process keeps between messages, clients and rounds: model, tokens, shards."""
+
+import hashlib
+import sys
+from functools import lru_cache
+
+import numpy as np
+from flwr.common.logger import log
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from bract.adapter.layout import Layout, Parts
+from bract.data.partition import Partition
+from bract.data.tables import LabelSet, Table, label_set, load, stamp
+from bract.files import home, locked
+from bract.models.lora_model import Classifier, Shape, build, pick_device
+from bract.settings.schema import DataSettings
+from bract.tasks.classification import Examples, examples, pad_id, tokenise
+from client_app.data.shards import Shard, Shared, read, write
+
+WARNING = 30
+
+
+@lru_cache(maxsize=1)
+def dataset(settings: DataSettings, seed: int) -> tuple[Table, LabelSet]:
+    """The whole table and its classes."""
+    table = load(settings, seed)
+    return table, label_set(settings, table)
+
+
+@lru_cache(maxsize=1)
+def partition(settings: DataSettings, seed: int, clients: int) -> Partition:
+    """Who has which rows."""
+    return Partition(dataset(settings, seed)[0], settings, clients, seed)
+
+
+@lru_cache(maxsize=1)
+def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int) -> Shared | None:
+    """All clients' examples as the workers of a simulation share them: the first that asks makes the file.
+
+    A worker that finds it reads no text. None where this is no worker of a simulation, and where nothing can be
+    written: then every worker keeps what it plays in its own memory.
+    """
+    if not simulated():
+        return None
+    asked = repr((settings, seed, clients, place, stamp(settings)))
+    folder = home() / "tokens"
+    path = folder / f"{run}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        if (found := read(path, clients)) is None:
+            with locked(folder / "lock"):
+                if (found := read(path, clients)) is None:
+                    _, labels = dataset(settings, seed)
+                    write(path, labels, (tokenised(settings, seed, clients, i, place) for i in range(clients)))
+                    found = read(path, clients)
+    except (OSError, SafetensorError) as error:
+        log(WARNING, "workers share no tokenised texts: %s", error)
+        return None
+    for cached in (dataset, partition):  # the texts have served their turn
+        cached.cache_clear()
+    return found
+
+
+def simulated() -> bool:
+    """Whether this is a worker of a simulation, one of those that play all clients in turn: they are Ray's."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+@lru_cache(maxsize=4096)
+def shard(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
+    """One client's examples, tokenised once."""
+    return tokenised(settings, seed, clients, client, place)
+
+
+def tokenised(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
+    """One client's examples."""
+    table, labels = dataset(settings, seed)
+    rows = partition(settings, seed, clients).shard(client)
+
+    def of(which: NDArray[np.int64]) -> Examples:
+        texts, classes = [table.texts[i] for i in which], [table.labels[i] for i in which]
+        return examples(texts, classes, labels.names, place, settings.max_length)
+
+    return Shard(of(rows.train), of(rows.holdout))
+
+
+_stamps: dict[DataSettings, tuple[tuple[int, int], ...]] = {}
+
+
+def refresh(settings: DataSettings) -> None:
+    """Forget the data if its files have changed since they were read: a resident trainer outlives runs."""
+    now = stamp(settings)
+    if _stamps.get(settings, now) != now:
+        for cached in (dataset, partition, shard, shared):
+            cached.cache_clear()
+    _stamps[settings] = now
+
+
+@lru_cache(maxsize=1)
+def layout(shape: Shape) -> Layout:
+    """From the model's configuration alone: no weight is read."""
+    return build(shape, meta=True).layout
+
+
+@lru_cache(maxsize=1)
+def classifier(shape: Shape) -> Classifier:
+    """The model, on the device, shared by all clients that this process plays."""
+    return build(shape).to(pick_device())
+
+
+@lru_cache(maxsize=1)
+def first_parts(shape: Shape, descriptions: tuple[str, ...], length: int) -> Parts:
+    """Every part's first values. Callers copy before they change."""
+    model = classifier(shape)
+    labels = [ids.tolist() for ids in tokenise(descriptions, shape.place, length)]
+    return model.initial_parts(model.layout, labels, pad_id(shape.place))

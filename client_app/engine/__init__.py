@@ -1,0 +1,1 @@
+"""What computes gradients of examples: the fused engine, and Opacus."""

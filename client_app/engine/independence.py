@@ -1,0 +1,73 @@
+"""Whether a model computes each text by itself: else no clip bounds what one example changes."""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from bract.errors import BractError
+from bract.models.lora_model import Classifier, batch_of
+
+NEAR = 1e-4  # of the states' size: rounding stays far below it
+
+APART = (
+    "the model's states of a text change with the texts it is computed with, so no clip bounds what one example "
+    "changes: it cannot be trained with privacy.unit = 'example'"
+)
+SHARED = (
+    "the model uses an adapted map for more than each example's own states, so it cannot be trained privately with "
+    "these lora.targets"
+)
+
+_known: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
+
+
+def probe(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tensor]:
+    """Texts of these lengths that nobody wrote, of any of the model's tokens."""
+    config: Any = model.model.get_base_model().config
+    tokens = [token for token in range(1, min(64, int(config.vocab_size))) if token != pad] or [0]
+    texts = [[tokens[i % len(tokens)] for i in range(length)] for length in lengths]
+    end = getattr(config, "eos_token_id", None)
+    for text in texts:
+        if isinstance(end, int) and end < config.vocab_size:  # where a text is to end by a token of its own
+            text[:] = [token if token != end else tokens[0] for token in text[:-1]] + [end]
+    return batch_of(texts, pad, model.device)
+
+
+def require_apart(model: Classifier, *, pad: int) -> None:
+    """Raise if the model does not compute each text by itself.
+
+    Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's maps
+    also see relative positions, which belong to no text. Found by texts that nobody wrote, once for a model, before
+    anything is trained or spent. The engines look again at every pass.
+    """
+    if model not in _known:
+        _known[model] = _fault(model, pad)
+    if _known[model]:
+        raise BractError(_known[model])
+
+
+@torch.no_grad()
+def _fault(model: Classifier, pad: int) -> str:
+    short, long = max(2, min(6, model.shape.length // 2)), min(17, model.shape.length)
+    base: Any = model.model.get_base_model().base_model
+    alone = _states(base, *probe([short], pad, model))[0]
+    seen: list[tuple[Any, int]] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: seen.append((layer, len(inputs[0]))))
+        for layer in model.layers.values()
+    ]
+    try:
+        beside = _states(base, *probe([short, long], pad, model))[0, :short]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if len({layer for layer, _ in seen}) < len(seen) or any(rows != 2 for _, rows in seen):
+        return SHARED
+    return "" if (alone - beside).abs().max() <= NEAR * alone.abs().max().clamp_min(1e-6) else APART
+
+
+def _states(base: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    found: Tensor = base(input_ids=ids, attention_mask=mask).last_hidden_state
+    return found

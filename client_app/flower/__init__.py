@@ -1,0 +1,1 @@
+"""The trainer beside a SuperNode, which speaks Flower's runtime protocol."""

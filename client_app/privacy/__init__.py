@@ -1,0 +1,1 @@
+"""What a device spends and has spent of its data's privacy."""

@@ -1,0 +1,1 @@
+"""Local training: the loop, gradients, the optimizer."""

@@ -1,0 +1,55 @@
+"""Private gradients: Poisson draws, per-example clipping, noise. What a `Mechanism` promises is done here."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bract.errors import BractError
+from bract.privacy.mechanism import Mechanism
+from bract.privacy.noise import SecureNoise
+from bract.tasks.classification import Examples
+from client_app.engine.engine import Engine
+from client_app.engine.flat_buffer import Flat
+from client_app.privacy.clip import Clip
+
+
+class PrivateGradients:
+    """A noisy mean of clipped gradients, of everything that trains.
+
+    Guaranteed: one example more or less changes the sum before the noise by at most `mechanism.clip` in
+    Euclidean length, over all trained values together; the noise has mechanism.sigma times that in every
+    coordinate; each example is in a draw by itself with mechanism.rate. Values outside `flat.inside` count
+    as not trained: their gradients are zero before the clip, and they get no noise. A parameter that would
+    train and is not among them is an error (BractError) before anything is updated.
+    """
+
+    def __init__(
+        self, engine: Engine, flat: Flat, mechanism: Mechanism, noise: SecureNoise, *, groups: str = "all"
+    ) -> None:
+        if strangers := flat.strangers():
+            raise BractError(f"{strangers[0]} would be trained and not clipped")
+        self._engine, self._flat, self._mechanism, self._noise = engine, flat, mechanism, noise
+        self._clip = Clip(mechanism.clip, groups=groups == "head" and 0 < flat.factors < flat.size)
+
+    @property
+    def head_share(self) -> float:
+        """Of the squared length of clipped gradients; private data."""
+        return self._clip.head_share
+
+    def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
+        """Poisson draws: their sizes vary, and one may be empty."""
+        for _ in range(steps):
+            yield self._noise.chosen(examples, self._mechanism.rate)
+
+    def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Of one step, of a whole draw; and the draw's summed loss, which is private data."""
+        total, loss = self._flat.zeros(), torch.zeros((), device=self._flat.device)
+        self._engine.start()
+        for some in self._engine.split(examples, rows, clipped=True):
+            loss += self._engine.add(examples, some, total, self._clip)
+        mechanism, inside = self._mechanism, self._flat.inside
+        noise = torch.from_numpy(self._noise.normal(self._flat.size)).to(total) * (mechanism.sigma * mechanism.clip)
+        return (total + (noise if inside is None else noise * inside)) / mechanism.batch, loss

@@ -1,0 +1,158 @@
+"""`bract plan`: what a set of settings means in steps and bytes, before anything is trained."""
+
+import sys
+import tomllib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bract.adapter.layout import Layout, Part
+from bract.data import tables
+from bract.data.partition import Partition
+from bract.errors import BractError
+from bract.privacy.mechanism import find, find_for_clients
+from bract.settings.checks import BY_RANK
+from bract.settings.schema import Settings, flatten, read
+from bract.settings.steps import probe_steps, steps_of
+from bract.wire.codec import Codec, encoded_size
+from bract.wire.messages import NPY_HEADER
+from bract.wire.payload import HEADER
+from bract.wire.plan import Select
+from server_app.layouts import outline
+from strategies import Federation, Member, create
+from strategies.federation import head_mode
+from strategies.ranks import assign
+
+
+def main() -> int:
+    """Settings as TOML on standard input, the number of clients as the argument."""
+    try:
+        settings = read(flatten(tomllib.loads(sys.stdin.read())))
+        print("\n".join(forecast(settings, int(sys.argv[1]))))
+    except BractError as error:
+        print(f"bract: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def forecast(settings: Settings, clients: int) -> list[str]:
+    """The lines that `bract plan` prints."""
+    table = tables.load(settings.data, settings.seed)
+    labels = tables.label_set(settings.data, table)
+    layout, head_init = outline(settings, len(labels.names))
+    head = head_mode(settings, head_init)
+    partition = Partition(table, settings.data, clients, settings.seed)
+    shards = [partition.shard(client) for client in range(clients)]
+    everyone = assign([Member(i, i) for i in range(clients)], settings, len(layout.modules), clients)
+    federation = Federation(
+        layout, everyone, "forecast", settings.seed, settings.federation.fraction, head=head, strategy=settings.strategy
+    )
+    strategy = create(settings.strategy.name, federation)
+    sampled = [strategy.sample(r) for r in range(1, settings.rounds + 1)]
+    up = down = values = 0
+    for number, members in enumerate(sampled, start=1):
+        for member in members:
+            plan = strategy.plan(number, member)
+            carried = None if plan.slots is None else np.array(plan.slots)
+            down += _bytes(layout, settings, plan.receives, carried)
+            if plan.select is not None:  # which slots is not known before: so many of middling width
+                carried = _middling(layout, plan.sends, plan.select.count)
+            up += _bytes(layout, settings, plan.sends, carried)
+            values += sum(layout.size(part, carried) for part in plan.sends)
+    turns = sum(len(members) for members in sampled)
+    examples = sorted(len(shard.train) for shard in shards)
+    steps = [steps_of(settings.train, count) if count else 0 for count in examples]
+    probes = [probe_steps(settings.train, count) if count else 0 for count in examples]
+    plan = strategy.plan(1, everyone[0])
+    about = "about " if plan.select or strategy.plan(2, everyone[0]).select else "at most " if plan.prune else ""
+    empty = sum(count == 0 for count in examples)
+    return [
+        f"method     {settings.strategy.name}: trains {_names(plan.trains)}; sends {_names(plan.sends)}; "
+        f"keeps {_names(plan.keeps)}" + ("" if strategy.plan(2, everyone[0]).trains == plan.trains else " (round 1)"),
+        f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
+        f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
+        *ranks_line(everyone, settings),
+        f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
+        f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
+        f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
+        f"of {settings.train.batch} in a turn"
+        + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select and plan.select.probes else ""),
+        *(
+            client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
+            if settings.privacy.unit == "client"
+            else privacy_lines(settings, [count for count in examples if count], plan.select)
+        ),
+        f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
+        f"{up:,} in all; down {down:,} for training",
+    ]
+
+
+def client_privacy_lines(settings: Settings, clients: int, values: int) -> list[str]:
+    """Noise and epsilon by round, where the server protects whole clients."""
+    privacy, rounds = settings.privacy, settings.rounds
+    found = find_for_clients(privacy, clients, settings.federation.fraction, rounds)
+    shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
+    length = found.sigma * found.clip * values**0.5 / found.batch
+    return [
+        f"privacy    each client, by a server that is trusted: epsilon {privacy.epsilon:g} at delta {privacy.delta:g} "
+        f"over {rounds} rounds; clip {privacy.clip:g}, {privacy.accountant}",
+        f"noise      multiplier {found.sigma:g}; clients are sampled at {found.rate:.3g} a round, and their sum "
+        f"is divided by {found.batch:g}",
+        f"           a round's mean has noise {length:.3g} long on an update at most {privacy.clip:g} long",
+        f"epsilon    by rounds: {', '.join(f'{n}: {found.spent(n):.2f}' for n in shown)}",
+    ]
+
+
+def privacy_lines(settings: Settings, examples: Sequence[int], select: Select | None) -> list[str]:
+    """Noise and epsilon by round, for the clients with the fewest and the most examples."""
+    privacy = settings.privacy
+    if privacy.unit == "none":
+        return ["privacy    none: nothing bounds what a client's parts tell about its data (privacy.unit)"]
+    rounds = privacy.joins or settings.rounds
+    least, most = (find(privacy, settings.train, count, rounds, select) for count in (min(examples), max(examples)))
+    shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
+    by_round = ", ".join(f"{n}: {least.spent(n):.2f}" for n in shown)
+    return [
+        f"privacy    each example, epsilon {privacy.epsilon:g} at delta {privacy.delta:g} over {rounds} rounds joined; "
+        f"clip {privacy.clip:g}, {privacy.accountant}",
+        f"noise      multiplier {most.sigma:g} to {least.sigma:g}; sampling rate {most.rate:.3g} to {least.rate:.3g} "
+        "a step",
+        f"epsilon    by rounds joined, for the smallest client: {by_round}",
+    ]
+
+
+def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
+    """What unequal clients carry; nothing where all carry all."""
+    if settings.strategy.name not in BY_RANK:
+        return []
+    ranks = [member.rank for member in members]
+    what = "selects of its slots, as ranks a module" if settings.strategy.name == "lora-a2" else "carries of the ranks"
+    low, high = min(ranks), max(ranks)
+    return [
+        f"clients    each {what}: {low:g}"
+        + (f" to {high:g}, {sum(ranks) / len(ranks):.3g} on average" if high > low else "")
+    ]
+
+
+def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...], slots: NDArray[np.int64] | None) -> int:
+    codec: Codec = settings.wire.codec  # type: ignore[assignment]
+    bitmap = 0 if slots is None else (layout.slots + 7) // 8
+    rows = {
+        part: layout.widths(part) if slots is None or part == "head" else layout.widths(part)[slots] for part in parts
+    }
+    return NPY_HEADER + HEADER.size + bitmap + sum(encoded_size(codec, widths) for widths in rows.values())
+
+
+def _middling(layout: Layout, parts: tuple[Part, ...], count: int) -> NDArray[np.int64]:
+    """So many slots whose widths are spread as those of all."""
+    order = np.argsort(layout.widths(parts[0]), kind="stable")
+    return np.asarray(np.sort(order[((np.arange(count) + 0.5) * len(order) / count).astype(int)]))
+
+
+def _names(parts: tuple[str, ...]) -> str:
+    return ", ".join(parts) or "nothing"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

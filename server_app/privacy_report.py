@@ -1,0 +1,234 @@
+"""`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from bract.errors import BractError
+from bract.files import write_json, write_text
+from bract.privacy.accounting import SLACK, Use, epsilon, merged
+from bract.privacy.mechanism import Mechanism
+from bract.results.run_folder import RunFolder
+from bract.settings.schema import PrivacySettings, Settings
+from strategies import FederatedLora
+
+PERSONAL = (
+    "; after the last round trained once more, without noise, for the client's own model alone, which must not leave it"
+)
+COMMON = [
+    "the choice of settings, if it was made by looking at results of other runs on the same data",
+    "the label names and the layout of the model, which clients send when they join",
+    "side channels, such as the time that a step takes",
+]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is said of a unit of privacy."""
+
+    relation: str
+    sampling: str
+    released: Sequence[str]
+    shared: str
+    kept: str
+    not_covered: Sequence[str]
+
+
+EXAMPLE = Words(
+    relation="one example's part in every draw there or not there, the number of examples being known",
+    sampling="Poisson, per step, within each client; secret",
+    released=[
+        "the parts of the adapter that each sampled client sends in each round, computed from noisy sums",
+        "each client's sampling rate, which tells its number of examples roughly",
+        "that a client took part, abstained or failed, and why, and how long it took",
+    ],
+    shared="each client's exact number of examples, its training loss and the head's share of it, by "
+    "privacy.share-metrics",
+    kept="stays with the client; trained under the same clip and noise",
+    not_covered=[
+        "a client's number of examples, which is taken as known",
+        "examples that a client holds out: how many there are, how many it has right in each round, and their loss, "
+        "leave without noise; which they are is drawn from the run's seed, so another run may hold out what this one "
+        "trained on",
+        "which examples are trained on: one example less at the source can move others in or out of what is held out",
+        "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
+        "a person with examples at several clients: their epsilons add up",
+        "other runs on the same data: clients' ledgers count those that protect examples, nothing counts those that do "
+        "not, such as the second one of bract run --price",
+        *COMMON,
+    ],
+)
+CLIENT = Words(
+    relation="one client's part in every round there or not there, the number of clients being known",
+    sampling="Poisson, per round, over the clients; secret",
+    released=[
+        "the factors after each round, which all clients receive and of which the adapter is made: a clipped sum with "
+        "noise over a fixed number",
+    ],
+    shared="each client's exact number of examples and its training loss, to the server, by privacy.share-metrics",
+    kept="stays with the client; nothing bounds what it tells, and it is for nobody else",
+    not_covered=[
+        "anything towards the server, which is trusted: it receives each client's update as it is, draws the noise and "
+        "knows who was sampled",
+        "the server's own records: clients.jsonl, rounds.jsonl, pictures.jsonl, summary.json, report.html, checkpoint/ "
+        "and its log",
+        "the head's first values where they are made of label names: one client computes them from the names alone",
+        "accuracy and loss on what clients hold out, which are computed without noise: do not publish them",
+        "the number of clients, and who of them joined the federation",
+        "a person with data at several clients",
+        "other runs with the same clients: their epsilons add up, and nobody counts them",
+        *COMMON,
+    ],
+)
+
+
+def statement(
+    settings: Settings, clients: Mapping[int, Mapping[str, Any]], keeps: tuple[str, ...], silent: Sequence[int] = ()
+) -> dict[str, Any]:
+    """The fields of `privacy.json`: enough to compute every epsilon again with another library."""
+    privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
+    lines = [
+        {"partition": int(partition), **line} for partition, line in sorted(clients.items(), key=lambda i: int(i[0]))
+    ]
+    known = [line["epsilon"] for line in lines] + [privacy.epsilon] * bool(silent)
+    seeded = bool(privacy.test_seed)
+    kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
+    return {
+        "unit": privacy.unit,
+        "relation": words.relation,
+        "sampling": words.sampling,
+        "accountant": privacy.accountant,
+        "versions": {name: version(name) for name in ("bract", "flwr", "dp-accounting")},
+        "delta": privacy.delta,
+        "epsilon_target": privacy.epsilon,
+        "epsilon_max": None if seeded or None in known or not known else max(known),
+        "clip": privacy.clip,
+        "clip_groups": privacy.clip_groups,
+        "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
+        "released": [*words.released, *([words.shared] if privacy.share_metrics else [])],
+        "not_released": [f"{part}: {kept}" for part in keeps],
+        "not_covered": list(words.not_covered),
+        "clients": lines,
+        "silent": list(silent),
+    }
+
+
+def spend(strategy: FederatedLora, mechanism: Mechanism) -> None:
+    """Count one more round, where whole clients are protected; BractError if that is too much."""
+    uses = merged([*strategy.uses, Use(mechanism.sigma, mechanism.rate, 1)])
+    spent = epsilon(uses, mechanism.delta, mechanism.accountant)
+    if spent > mechanism.epsilon * SLACK:
+        done = sum(use.steps for use in strategy.uses)
+        raise BractError(
+            f"privacy.epsilon = {mechanism.epsilon:g} is spent after {done} rounds: another would make it {spent:.4g}; "
+            "rounds was smaller when the run began"
+        )
+    strategy.uses = uses
+
+
+def lines(strategy: FederatedLora, privacy: PrivacySettings) -> dict[int, dict[str, Any]]:
+    """What each client has spent in this run, by its own ledger or, where whole clients are protected, by the server.
+
+    Then all have spent the same: whether one was sampled is part of what is protected.
+    """
+    mechanism = strategy.federation.mechanism
+    if mechanism is None:
+        return {p: counted(line, strategy.unheard.get(p, 0), privacy) for p, line in strategy.privacy.items()}
+    if not strategy.uses:
+        return {}
+    seeded = bool(strategy.federation.test_seed)
+    line = {
+        "epsilon": None if seeded else epsilon(strategy.uses, mechanism.delta, mechanism.accountant),
+        **mechanism.to_json(),
+        "rounds": sum(use.steps for use in strategy.uses),
+        "uses": [list(use) for use in strategy.uses],
+        "limit": None,
+    }
+    return {member.partition: line for member in strategy.federation.members}
+
+
+def counted(line: Mapping[str, Any], rounds: int, privacy: PrivacySettings) -> dict[str, Any]:
+    """A client's line with the rounds since, in which it was asked to train and did not answer: it may have.
+
+    Its update may be at the SuperLink, too late for the round. Its next reply says what it has spent in truth.
+    """
+    if not rounds:
+        return {**line, "unheard": 0}
+    uses = [*line["uses"], *[[line["sigma"], line["sample_rate"], line["steps"]]] * rounds]
+    spent = None
+    if line["epsilon"] is not None:
+        accountant: Any = privacy.accountant
+        spent = epsilon([Use(sigma, rate, int(n)) for sigma, rate, n in uses], privacy.delta, accountant)
+    return {**line, "epsilon": spent, "rounds": line["rounds"] + rounds, "uses": uses, "unheard": rounds}
+
+
+def silent(strategy: FederatedLora) -> list[int]:
+    """Clients that were asked to train and have never said what they spend: none beyond the target."""
+    if strategy.federation.mechanism is not None:
+        return []
+    return sorted(p for p, rounds in strategy.unheard.items() if rounds and p not in strategy.privacy)
+
+
+def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
+    """Write both files."""
+    write_json(folder.path / "privacy.json", found)
+    write_text(folder.path / "privacy.md", prose(found))
+
+
+def prose(found: Mapping[str, Any]) -> str:
+    """The statement in words, made of its fields alone."""
+    epsilon = found["epsilon_max"]
+    if "seed" in found["noise_source"]:
+        lead = "**This run protects nothing**: its noise came from a seed."
+    elif not found["clients"] and not found["silent"]:
+        lead = "No client has trained yet, so nothing was spent."
+    elif epsilon is None:
+        lead = "**What was spent is not known**: a client did not say."
+    else:
+        lead = (
+            f"For any single {found['unit']}, everything that was released in this run is differentially private with "
+            f"ε = {epsilon:.3g} at δ = {found['delta']:g}, for the client that spent most (the target was "
+            f"{found['epsilon_target']:g}). The smaller ε, the less can be told; at 8 and above the bound is weak."
+            + (" The server is trusted: towards it nothing is private." if found["unit"] == "client" else "")
+        )
+    rows = [
+        f"| {c['partition']} | {'-' if c['epsilon'] is None else format(c['epsilon'], '.4g')} | {c['sigma']:g} | "
+        f"{c['sample_rate']:.4g} | {c['steps']:g} | {c['rounds']:g} | {c['limit'] or '-'} |"
+        for c in found["clients"]
+    ]
+    return "\n".join(
+        [
+            "# Privacy of this run\n",
+            f"{lead}\n",
+            f"- What is protected: {found['unit']}. Relation: {found['relation']}.",
+            f"- Sampling: {found['sampling']}. Accountant: {found['accountant']}. Clip: {found['clip']:g} "
+            f"({found['clip_groups']}). Noise: {found['noise_source']}.\n",
+            *_list("Released", found["released"]),
+            *_list("Not released", found["not_released"]),
+            *_list("Not covered", found["not_covered"]),
+            *_unheard(found),
+            "Each client: ε spent in this run, noise multiplier, sampling rate, steps in a round, rounds joined,",
+            "and the limit that its operator set.\n",
+            "| client | ε | σ | q | steps | rounds | limit |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _unheard(found: Mapping[str, Any]) -> list[str]:
+    """What is said of clients that did not answer."""
+    late = [f"client {c['partition']}: {c['unheard']:g}" for c in found["clients"] if c.get("unheard")]
+    words = []
+    if late:
+        words.append(f"Rounds in which a client was asked and did not answer, counted as spent: {', '.join(late)}.\n")
+    if found["silent"]:
+        names = ", ".join(str(partition) for partition in found["silent"])
+        words.append(f"Never said what a round costs: client {names}. Its own ledger stops at the target.\n")
+    return words
+
+
+def _list(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"{title}:\n", *(f"- {line}" for line in lines), ""] if lines else []

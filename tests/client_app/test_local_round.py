@@ -1,0 +1,220 @@
+"""A client obeys its plan: truncation, selection, pruning, what it keeps and what it refuses."""
+
+import numpy as np
+import pytest
+from flwr.app import Context, RecordDict
+
+from bract.adapter.initial import draw
+from bract.errors import BractError
+from bract.settings.schema import read
+from bract.tasks.classification import pad_id
+from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
+from bract.wire.payload import Payload, pack, unpack
+from bract.wire.plan import Plan, Prune, Select
+from client_app.local_round import Client
+from client_app.select import best, scores
+from client_app.state import ClientState, Kept
+from client_app.training.loop import train
+
+
+@pytest.fixture
+def client(config):
+    def make(values=None, rank=None):
+        return Client(
+            read(config({"lora.rank": 4, "lora.alpha": 8.0, "train.epochs": 2, **(values or {})})), 0, 3, rank
+        )
+
+    return make
+
+
+def parts_of(layout, scale=0.1):
+    parts = draw(layout, 0, pooled=False)
+    parts["B"] = (scale * np.random.default_rng(1).normal(size=layout.size("B"))).astype(np.float32)
+    return parts
+
+
+def content(client, plan, parts):
+    layout = client.layout
+    slots = None if plan.slots is None else np.array(plan.slots)
+    down = {part: layout.cut(part, parts[part], slots) for part in plan.receives}
+    return RecordDict({PLAN: plan.to_record(), PAYLOAD: payload_record(pack(layout, Payload(plan.round, down, slots)))})
+
+
+def answer(client, plan, parts):
+    reply = client.train(content(client, plan, parts))
+    return unpack(client.layout, get_payload(reply[PAYLOAD] and reply), round=plan.round, parts=plan.sends)
+
+
+def net_of(client):
+    from client_app.data import cache
+
+    return cache.classifier(client.shape)
+
+
+BOTH = ("A", "B")
+
+
+def test_ranks_that_a_client_does_not_carry_are_not_there(client):
+    me = client()
+    layout, parts = me.layout, parts_of(me.layout)
+    slots = layout.first(1)
+    plan = Plan(1, "f", BOTH, BOTH, BOTH, slots=tuple(slots.tolist()))
+    got = answer(me, plan, parts)
+    assert got.slots.tolist() == slots.tolist()
+    net = net_of(me)
+    for part in BOTH:
+        whole = net.get(part)
+        assert (whole == layout.whole(part, got.parts[part], slots)).all()  # and zero elsewhere
+        assert (got.parts[part] != layout.cut(part, parts[part], slots)).any()
+
+
+def test_a_payload_with_other_slots_than_the_plan_s_is_refused(client):
+    me = client()
+    parts = parts_of(me.layout)
+    told = Plan(1, "f", BOTH, BOTH, BOTH, slots=(0, 4))
+    sent = content(me, Plan(1, "f", BOTH, BOTH, BOTH, slots=(0, 5)), parts)
+    sent[PLAN] = told.to_record()
+    with pytest.raises(BractError, match="slots that came down are not those of the plan"):
+        me.train(sent)
+
+
+@pytest.mark.parametrize("score", ["product", "magnitude", "sensitivity"])
+@pytest.mark.parametrize("part", ["A", "B"])
+def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
+    me = client()
+    layout, parts = me.layout, parts_of(me.layout)
+    plan = Plan(3, "f", (part,), (part,), BOTH, select=Select(5, score), changes=True)
+    got = answer(me, plan, parts)
+    after = net_of(me).get(part)
+
+    # The same by hand: one unmasked epoch from the same values, scores, the best five.
+    net = net_of(me)
+    for name, value in parts.items():
+        net.set(name, value, layout)
+    shard, settings = me.shard.train, me.settings.train
+    probe = train(
+        net, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
+        pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch), gradients=True,
+    )  # fmt: skip
+    other = "A" if part == "B" else "B"
+    change = net.get(part) - parts[part]
+    wanted = best(scores(layout, part, change, parts[other], probe.gradients[part], score), 5)
+    assert got.slots.tolist() == wanted.tolist()
+
+    # Sent is the change of these slots; the others are where they were, to the bit.
+    moved = after != parts[part]
+    inside = layout.positions(part, wanted)
+    assert moved[inside].mean() > 0.9
+    moved[inside] = False
+    assert not moved.any()
+    assert (got.parts[part] == (after - parts[part])[inside]).all()
+
+
+def test_the_probe_leaves_no_trace(client):
+    """What is trained after a probe is what would be trained without one, over the same slots."""
+    me = client()
+    layout, parts = me.layout, parts_of(me.layout)
+    every = Plan(3, "f", ("B",), ("B",), BOTH, select=Select(layout.slots), changes=True)
+    plain = Plan(3, "f", ("B",), ("B",), BOTH, changes=True)
+    assert (answer(me, every, parts).parts["B"] == answer(me, plain, parts).parts["B"]).all()
+
+
+def test_a_probe_is_one_epoch_or_a_fifth_of_the_steps():
+    from bract.settings.schema import TrainSettings
+    from bract.settings.steps import probe_steps
+
+    assert probe_steps(TrainSettings(batch=8, steps=0, epochs=5), 100) == 13
+    assert probe_steps(TrainSettings(batch=8, steps=20), 100) == 4
+    assert probe_steps(TrainSettings(batch=8, steps=12), 100) == 3
+    assert probe_steps(TrainSettings(batch=8, steps=500), 100) == 13  # never more than an epoch
+
+
+def hetlora(layout, round_, rank, **rule):
+    slots = tuple(layout.first(rank).tolist())
+    return Plan(round_, "f", BOTH, BOTH, BOTH, slots=slots, prune=Prune(**rule))
+
+
+def test_a_client_prunes_its_tail_and_remembers(client):
+    me = client()
+    layout, parts = me.layout, parts_of(me.layout)
+    # A penalty far above the loss: the tail shrinks, so it goes: floor(0.5 * 4) = 2.
+    plan = hetlora(layout, 1, 4, keep=0.5, penalty=50.0)
+    assert answer(me, plan, parts).slots.tolist() == layout.first(2).tolist()
+    assert ClientState("f", 0).load(layout, 2).rank == 2
+    # The server, or its reply, may be behind: the client still carries two, and after another prune one.
+    again = answer(me, hetlora(layout, 2, 4, keep=0.99, penalty=50.0), parts)
+    assert len(again.slots) // len(layout.modules) == 1
+    # It measures with what it carries.
+    me.evaluate(content(me, hetlora(layout, 2, 4, keep=0.5, penalty=0.0), parts))
+    assert (
+        net_of(me).get("B") == layout.whole("B", layout.cut("B", parts["B"], layout.first(1)), layout.first(1))
+    ).all()
+
+
+@pytest.mark.parametrize("change", [{"trains": ()}, {"slots": (0, 1, 2, 3)}])
+def test_a_plan_that_cannot_be_is_refused(client, change):
+    from dataclasses import replace
+
+    me = client()
+    plan = replace(hetlora(me.layout, 1, 4, keep=0.5, penalty=0.0), **change)
+    with pytest.raises(BractError, match="the plan trains nothing|not the first ranks of every module"):
+        me.train(content(me, plan, parts_of(me.layout)))
+
+
+def test_nothing_is_pruned_where_the_tail_grew(client):
+    me = client()
+    parts = parts_of(me.layout)
+    parts["B"][:] = 0  # as in round 1: the tail's size is zero, and cannot shrink
+    got = answer(me, hetlora(me.layout, 1, 4, keep=0.5, penalty=50.0), parts)
+    assert got.slots.tolist() == list(range(me.layout.slots))
+    assert ClientState("f", 0).load(me.layout, 2).rank == 4
+
+
+def test_the_penalty_is_the_product_of_the_tail_s_norms(client):
+    """One step of plain descent at a rate of one moves the tail by the data's gradient and the penalty's."""
+    me = client({"train.optimizer": "sgd", "train.lr": 1.0, "train.lr-ratio": 1.0, "train.steps": 1})
+    layout, parts = me.layout, parts_of(me.layout)
+    results = {}
+    for penalty in (0.0, 0.5):
+        plan = hetlora(layout, 1, 4, keep=0.5, penalty=penalty)
+        me.train(content(me, plan, parts))
+        results[penalty] = {part: net_of(me).get(part) for part in BOTH}
+    tail = layout.first(4)[layout.first(4) % 4 >= 2]
+    where = {part: layout.positions(part, tail) for part in BOTH}
+    norm = {part: np.linalg.norm(parts[part][where[part]].astype(np.float64)) for part in BOTH}
+    for part, other in (("A", "B"), ("B", "A")):
+        moved = results[0.0][part] - results[0.5][part]
+        # d(λ‖B‖‖A‖)/dA = λ ‖B‖ A / ‖A‖, and nothing outside the tail.
+        wanted = np.zeros_like(moved)
+        wanted[where[part]] = 0.5 * norm[other] * parts[part][where[part]] / norm[part]
+        assert np.abs(moved - wanted).max() < 1e-5
+
+
+def test_a_rank_that_changed_in_the_configuration_is_named(client):
+    parts = parts_of(client().layout)
+    plan = Plan(2, "f", BOTH, BOTH, BOTH, slots=(0, 4, 8, 12), rank=4.0)
+    for rank, words in ((2.0, "is 2, it joined this run with 4"), (None, "is none, it joined this run with 4")):
+        me = client(rank=rank)
+        with pytest.raises(BractError, match=f"client 0: rank in its node's configuration {words}; set it back"):
+            me.train(content(me, plan, parts))
+        with pytest.raises(BractError, match=words):
+            me.evaluate(content(me, plan, parts))
+    client(rank=4.0).train(content(client(rank=4.0), plan, parts))
+
+
+@pytest.mark.parametrize("rank", ["4", 0, -1, True, 10**6])
+def test_a_bad_rank_in_the_configuration_is_named(config, rank):
+    context = Context(1, 2, {"partition-id": 0, "num-partitions": 3, "rank": rank}, RecordDict(), config())
+    with pytest.raises(BractError, match="in the node's configuration should be a number above 0 up to 4096"):
+        Client.of(context)
+
+
+def test_state_of_another_layout_is_named_and_stays(client):
+    me = client({"lora.rank": 2})
+    state = ClientState("f", 0)
+    other = client().layout
+    state.save(other, 1, Kept({"B": np.ones(other.size("B"), np.float32)}))
+    plan = Plan(2, "f", BOTH, ("A",), ("A",), ("B",))
+    with pytest.raises(BractError, match=f"local state .* belongs to layout {other.fingerprint.hex()}, this run has"):
+        me.train(content(me, plan, parts_of(me.layout)))
+    assert (state.load(other, 2).parts["B"] == 1).all()
