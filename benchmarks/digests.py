@@ -2,6 +2,7 @@
 
     python benchmarks/digests.py record before.json      # before the change
     python benchmarks/digests.py check before.json       # after it, on the same machine
+    python benchmarks/digests.py check before.json prune # only the runs whose names have this word
 
 A run for every method, head, codec and privacy unit, and for what the methods leave open: its factors, the array of
 every message in both directions, rounds, clients' rows, privacy spending, what stays on clients' disks, and the
@@ -129,19 +130,20 @@ def _of(value: Any) -> str:
 
 def main() -> int:
     """Record, or compare and name what differs."""
-    what, path = sys.argv[1], Path(sys.argv[2])
+    what, path, word = sys.argv[1], Path(sys.argv[2]), " ".join(sys.argv[3:])
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         model, data = tiny_model(Path(folder) / "model"), tiny_data(Path(folder) / "train.csv", copies=9)
         for name, values in cases():
-            found[name] = digest(str(model), str(data), values)
+            if word in name:
+                found[name] = digest(str(model), str(data), values)
     if what == "record":
         path.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{len(found)} runs recorded")
         return 0
-    before = json.loads(path.read_text())
+    before = {name: kinds for name, kinds in json.loads(path.read_text()).items() if word in name}
     wrong = [f"{name}: {kind}" for name in before for kind in before[name] if found[name][kind] != before[name][kind]]
     print("\n".join(wrong) or f"{len(before)} runs, the same bits in all")
     return 1 if wrong or set(before) != set(found) else 0

@@ -125,7 +125,9 @@ def test_gradients_are_those_of_one_example_at_a_time(folders, shard, monkeypatc
     wanted, clipped = one_at_a_time(net, shard, rows, parts, clip)
     assert len(rows) / 3 < clipped < 2 * len(rows) / 3
     found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
-    assert float((found - wanted).norm() / wanted.norm()) < 2e-6  # the forward passes' own rounding: see below
+    assert (
+        float((found - wanted).norm() / wanted.norm()) < 4e-6
+    )  # the forward passes' own rounding, which differs between processors: see below
     plain, _ = one_at_a_time(net, shard, rows, parts, 1e9)
     assert float((found - plain).norm() / plain.norm()) > 1e-2  # the clip did something
 
