@@ -47,8 +47,9 @@ from bract.tasks.classification import examples, pad_id
 from bract.wire import messages
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
+from client_app.client import Client
 from client_app.data import cache
-from client_app.local_round import Client
+from client_app.local_round import train_round
 from client_app.privacy import budget, clip
 
 Text = tuple[str, str]  # and its label
@@ -106,7 +107,7 @@ def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Release
     for number in range(1, values["rounds"] + 1):
         plan = Plan(number, "audit", trains=("B",), sends=("B",), receives=("B",))
         data = messages.payload_record(pack(layout, Payload(number, {"B": now})))
-        reply = client.train(RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: data}))
+        reply = train_round(client, RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: data}))
         status, why = messages.report(reply)
         if status != "done":
             raise RuntimeError(f"round {number}: the client abstained: {why}")

@@ -62,7 +62,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
 
     from bract.adapter.layout import Part
     from bract.models.lora_model import shape
-    from bract.settings.steps import steps_of
+    from bract.settings.steps import steps_in_round
     from bract.tasks.classification import examples, measure, pad_id
     from client_app.data import cache
     from client_app.training.loop import train
@@ -82,7 +82,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         return examples(texts, names, labels.names, form.place, settings.data.max_length)
 
     chosen = shards if central else shards[:1]
-    steps = settings.rounds * sum(steps_of(settings.train, len(s.train)) for s in chosen)
+    steps = settings.rounds * sum(steps_in_round(settings.train, len(s.train), private=False).total for s in chosen)
     parts: tuple[Part, ...] = ("B",)
     if head_mode(settings, form.head_init) != "frozen":
         parts = ("B", "head")

@@ -30,7 +30,8 @@ from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings, read
 from bract.tasks.classification import Examples
-from client_app.training.loop import Private, train
+from client_app.privacy.private import Private
+from client_app.training.loop import train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 

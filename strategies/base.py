@@ -16,9 +16,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
-from numpy.typing import NDArray
 
 from bract.adapter.layout import FACTORS, Part, Parts
+from bract.directives.directive import Directive
+from bract.directives.personal import PersonalPhase
 from bract.errors import BractError
 from bract.privacy.accounting import Use
 from bract.wire import messages
@@ -92,6 +93,7 @@ class FederatedLora(Strategy):
         head: tuple[Part, ...] = ("head",) if self.federation.layout.head else ()
         shared = head if self.federation.head == "shared" else ()
         local = head if self.federation.head == "local" else ()
+        steps = self.federation.strategy.personal_steps
         return Plan(
             round=server_round,
             federation=self.federation.name,
@@ -99,6 +101,7 @@ class FederatedLora(Strategy):
             sends=(*parts, *shared),
             receives=(*parts, *shared),
             keeps=local,
+            do=(PersonalPhase(steps),) if steps else (),
             rank=member.own,
             joined=self._joined.get(member.partition, 0),
         )
@@ -212,7 +215,7 @@ class FederatedLora(Strategy):
         return ClientRow(
             server_round, partition, "failed", "no reply by the deadline",
             download_bytes=messages.payload_bytes(message),
-            download_values=sum(self.federation.layout.size(part, as_slots(plan)) for part in plan.receives),
+            download_values=sum(self.federation.layout.size(part, plan.carried) for part in plan.receives),
         )  # fmt: skip
 
     def _take(self, reply: Message, plan: Plan, row: ClientRow, merge: Merger) -> None:
@@ -259,13 +262,8 @@ class FederatedLora(Strategy):
 
     def slots_fit(self, plan: Plan, payload: Payload) -> bool:
         """Whether a reply carries the slots that the plan lets it carry."""
-        got, carried = payload.slots, as_slots(plan)
-        if plan.select is not None:
-            allowed = np.arange(self.federation.layout.slots) if carried is None else carried
-            return got is not None and len(got) == plan.select.count and bool(np.isin(got, allowed).all())
-        if got is None or carried is None:
-            return got is carried
-        return np.array_equal(got, carried)
+        deciding = next((directive for directive in plan.do if directive.decides_slots), Directive())
+        return deciding.sent(self.federation.layout, plan.carried, payload.slots)
 
     def weigh(self, row: ClientRow, payload: Payload) -> float:
         """The client's weight in the mean.
@@ -308,7 +306,7 @@ class FederatedLora(Strategy):
         """
         self._arrays, self._packed, self._measuring = to_parts(arrays), {}, []
         for member in sorted(self.federation.members):
-            plan = replace(self.plan(server_round, member), trains=(), sends=(), select=None, changes=False)
+            plan = self.plan(server_round, member).measuring()
             self._measuring.append((self._message(plan, member, messages.EVALUATE, "float32"), member))
         return [message for message, _ in self._measuring]
 
@@ -327,15 +325,10 @@ class FederatedLora(Strategy):
         """A message for one member; those who receive the same share one packed array."""
         key = (plan.receives, plan.slots)
         if key not in self._packed:
-            layout, slots = self.federation.layout, as_slots(plan)
+            layout, slots = self.federation.layout, plan.carried
             parts: Parts = {part: layout.cut(part, self._arrays[part], slots) for part in plan.receives}
             rng = np.random.default_rng([self.federation.seed, 4, plan.round])
             data = pack(layout, Payload(plan.round, parts, slots), codec or self.federation.codec, rng)
             self._packed[key] = messages.payload_record(data)
         content = RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: self._packed[key]})
         return Message(content, dst_node_id=member.node, message_type=kind)
-
-
-def as_slots(plan: Plan) -> NDArray[np.int64] | None:
-    """The plan's slots as an index; None for all."""
-    return None if plan.slots is None else np.array(plan.slots, dtype=np.int64)

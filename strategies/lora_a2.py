@@ -47,7 +47,8 @@ the paper's own ablation puts most of the gain down to it.
 from dataclasses import replace
 from typing import Any
 
-from bract.wire.plan import Plan, Select
+from bract.directives.select import Select
+from bract.wire.plan import Plan
 from strategies.aggregation import Merger, WeightedChange
 from strategies.base import FederatedLora
 from strategies.federation import Member
@@ -64,11 +65,9 @@ class LoRAA2(FederatedLora):
         score: Any = self.federation.strategy.score  # text in the settings, which have checked it
         if score == "released" and not self._something_released(server_round):
             return replace(self.in_turn(server_round, member), changes=True)
-        return replace(
-            self.in_turn(server_round, member),
-            select=Select(count, score, reuse=self.federation.strategy.probe == "first-epoch"),
-            changes=True,
-        )
+        select = Select(count, score, reuse=self.federation.strategy.probe == "first-epoch")
+        plan = self.in_turn(server_round, member)
+        return replace(plan, do=(*plan.do, select), changes=True)
 
     def _something_released(self, server_round: int) -> bool:
         """Whether B is no longer zero, as far as is known: in round 1 nobody has trained it, or all have abstained."""

@@ -1,16 +1,13 @@
 """What protects a client's examples in a run: one object that is trained with, accounted for and stated."""
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from bract.errors import BractError
 from bract.privacy.accounting import USELESS, Accountant, Use, epsilon, noise_for
 from bract.settings.schema import PrivacySettings, TrainSettings
-from bract.wire.plan import Select
-
-# A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
-RATES_AN_OCTAVE = 4
+from bract.settings.steps import Before, sampling_rate, steps_in_round
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Mechanism:
     batch: float  # by which noisy sums are divided: near rate * examples, and no secret
     steps: int  # in a round, those of a probe included
     rounds: int
-    probe: int = 0  # steps that choose slots, out of `steps`
+    before: int = 0  # steps before training (LoRA-A2's probe), out of `steps`
 
     def spent(self, rounds: int) -> float:
         """Epsilon after so many rounds."""
@@ -44,16 +41,12 @@ class Mechanism:
         return {"sigma": self.sigma, "sample_rate": self.rate, "steps": self.steps}
 
 
-def coarse_rate(batch: int, examples: int) -> float:
-    """Batch / examples, to the nearest power of 2**(1/4), and at most 1."""
-    exact = batch / examples
-    return float(min(1.0, 2.0 ** (round(math.log2(exact) * RATES_AN_OCTAVE) / RATES_AN_OCTAVE)))
-
-
 def find(
-    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, select: Select | None = None
+    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, before: Iterable[Before] = ()
 ) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds of a client with so many examples.
+
+    `before` are what takes steps before training: directives of the plan. Their steps are part of the mechanism's.
 
     Raises BractError, saying what could be changed, where there is none that one would want.
     """
@@ -67,18 +60,13 @@ def find(
             f"train.batch = {train.batch}: a client has fewer examples, so it would be all of them in every step; "
             "set a smaller train.batch"
         )
-    rate = coarse_rate(train.batch, examples)
-    # From the rate and not from the exact number of examples, which the number of steps would tell.
-    epoch = math.ceil(1 / rate)
-    training = train.steps or train.epochs * epoch
-    probe = min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
-    probe = probe if select is not None and select.probes else 0
-    steps = training + (probe if select is not None and select.extra else 0)
-    sigma = _noise(privacy, rate, steps * rounds, "rounds, train.steps or train.batch")
+    rate = sampling_rate(train.batch, examples)
+    steps = steps_in_round(train, examples, before, private=True)
+    sigma = _noise(privacy, rate, steps.total * rounds, "rounds, train.steps or train.batch")
     accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(
         privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, rate,
-        train.batch, steps, rounds, probe,
+        train.batch, steps.total, rounds, steps.before,
     )  # fmt: skip
 
 

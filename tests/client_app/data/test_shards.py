@@ -155,8 +155,9 @@ def test_two_workers_at_once_make_one_file(asked, tmp_path):
     """The second waits for the first, and reads no text."""
     data, seed, clients, place, run = asked()
     code = (
-        "from client_app import worker; from bract.settings import DataSettings; real, read = cache.load, [];"
-        "worker.load = lambda *told: read.append(told) or real(*told); cache.simulated = lambda: True;"
+        "from client_app.data import cache; from bract.settings.schema import DataSettings;"
+        "real, read = cache.load, [];"
+        "cache.load = lambda *told: read.append(told) or real(*told); cache.simulated = lambda: True;"
         f"found = cache.shared({data!r}, {seed}, {clients}, {place!r}, {run});"
         "print(len(read), sum(len(s.train) for s in found.shards))"
     )

@@ -17,16 +17,17 @@ from client_app.engine import fused, kernels, memory, prefix_cache
 from client_app.engine import select_engine as pick_module
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.fused import FusedEngine
-from client_app.engine.independence import require_apart
+from client_app.engine.independence import require_independent
 from client_app.engine.last_layer import last_layer
 from client_app.engine.opacus import OpacusEngine
 from client_app.engine.prefix_cache import frozen_layers
 from client_app.engine.select_engine import pick
 from client_app.engine.supported import refusal
-from client_app.training.loop import Private, train
-from tests.client_app.test_private import KINDS, MECHANISM, filled, net_of, summed, trained
-from tests.client_app.test_private import folders as folders  # fixtures
-from tests.client_app.test_private import shard as shard
+from client_app.privacy.private import Private
+from client_app.training.loop import train
+from tests.client_app.training.test_private_gradients import KINDS, MECHANISM, filled, net_of, summed, trained
+from tests.client_app.training.test_private_gradients import folders as folders  # fixtures
+from tests.client_app.training.test_private_gradients import shard as shard
 from tests.harness import tiny_model
 
 PROBES = 2  # texts that pass through a model, once, to find what a token takes
@@ -310,13 +311,13 @@ def test_maps_that_also_see_positions_are_found_before_anything_is_spent(tmp_pat
     relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
     folder = other(tmp_path, DebertaV2ForSequenceClassification(DebertaV2Config(**bert_like(**relative))))
     with pytest.raises(BractError, match="for more than each example's own states"):
-        require_apart(net_of(folder, "native", targets="query_proj"), pad=0)
-    require_apart(net_of(folder, "native", targets="value_proj"), pad=0)
+        require_independent(net_of(folder, "native", targets="query_proj"), pad=0)
+    require_independent(net_of(folder, "native", targets="value_proj"), pad=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_models_states_do_not(folders, kind):
-    require_apart(net_of(folders[kind], "mean" if kind == "bert" else "native"), pad=0)
+    require_independent(net_of(folders[kind], "mean" if kind == "bert" else "native"), pad=0)
 
 
 @pytest.mark.parametrize("targets", ["attention", "encoder.layer.1.attention.attn.q"])

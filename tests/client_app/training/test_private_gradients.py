@@ -19,7 +19,8 @@ from client_app.engine import fused, opacus
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.select_engine import pick
 from client_app.privacy.clip import LANE, SAFE, Clip, squares
-from client_app.training.loop import Private, train
+from client_app.privacy.private import Private
+from client_app.training.loop import train
 from client_app.training.private_gradients import PrivateGradients
 from tests.harness import TEXTS, tiny_model
 
@@ -333,7 +334,7 @@ def test_noise_is_fresh_in_every_process():
     import subprocess
     import sys
 
-    code = "import os\nfrom bract.noise import process_noise\nprint(process_noise().uniform(3).tolist())"
+    code = "import os\nfrom bract.privacy.noise import process_noise\nprint(process_noise().uniform(3).tolist())"
     drawn = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
              for _ in range(2)}  # fmt: skip
     assert len(drawn) == 2
