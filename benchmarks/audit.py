@@ -131,7 +131,7 @@ def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
     for parameter in parameters:
         parameter.requires_grad_(True)
     rows = []
-    for tokens, label in zip(shard.tokens, shard.labels, strict=True):
+    for tokens, label in zip(shard.tokens, shard.targets, strict=True):
         ids, mask = batch_of([tokens], pad_id(place), net.device)
         found = torch.autograd.grad(functional.cross_entropy(net(ids, mask), torch.tensor([label])), parameters)
         row = net.flat("B", list(found)).astype(np.float64)

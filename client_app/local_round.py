@@ -17,7 +17,7 @@ from bract.directives.directive import Finish, Probed, Selection, Slots
 from bract.errors import BractError
 from bract.models.lora_model import Classifier
 from bract.settings.steps import Steps, steps_in_round
-from bract.tasks.classification import pad_id
+from bract.tasks.classification import losses, pad_id
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
 from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
@@ -132,6 +132,7 @@ def fit(
         client.settings.train,
         plan.trains,
         client.rng(plan.round, stream),
+        losses=losses,
         pad=pad_id(client.shape.place),
         steps=steps,
         slots=slots,

@@ -9,7 +9,7 @@ from bract.errors import BractError
 from bract.files import home
 from bract.models.lora_model import Classifier
 from bract.results.export import Export
-from bract.tasks.classification import Measured, measure, pad_id
+from bract.tasks.classification import Measured, losses, measure, pad_id
 from bract.wire.messages import METRICS, REPORT
 from bract.wire.plan import Plan
 from client_app.client import Client
@@ -79,6 +79,7 @@ def personalised(
             client.settings.train,
             plan.keeps,
             client.rng(plan.round, 3),
+            losses=losses,
             pad=pad_id(client.shape.place),
             steps=steps,
         )

@@ -13,7 +13,8 @@ from bract.data.tables import Table, load_test
 from bract.models.lora_model import Classifier, shape
 from bract.settings.schema import Settings, read
 from bract.settings.steps import steps_in_round
-from bract.tasks.classification import Examples, examples, measure, pad_id
+from bract.tasks.classification import examples, losses, measure, pad_id
+from bract.tasks.task import Examples
 from client_app.data import cache
 from client_app.training.loop import train
 from server_app.rounds import between_clients
@@ -41,7 +42,7 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
         steps = steps_in_round(settings.train, len(shard.train), private=False).total
         for number in range(settings.rounds if len(shard.train) else 0):
             rng = np.random.default_rng([settings.seed, client, number])
-            train(net, shard.train, settings.train, parts, rng, pad=pad_id(net.shape.place), steps=steps)
+            train(net, shard.train, settings.train, parts, rng, losses=losses, pad=pad_id(net.shape.place), steps=steps)
         if len(shard.holdout):
             own.append(measure(net, shard.holdout))
         if len(whole):

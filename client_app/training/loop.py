@@ -12,7 +12,7 @@ from bract.adapter.layout import Part, Parts
 from bract.directives.directive import Shaping
 from bract.models.lora_model import Classifier
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples, Losses
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.independence import require_independent
 from client_app.engine.select_engine import pick
@@ -45,6 +45,7 @@ def train(
     parts: tuple[Part, ...],
     rng: np.random.Generator,
     *,
+    losses: Losses,
     pad: int,
     slots: NDArray[np.int64] | None = None,
     steps: int,
@@ -68,7 +69,7 @@ def train(
     total, seen = torch.zeros((), device=model.device), 0
     if private is not None:
         require_independent(model, pad=pad)
-    with pick(settings, model, flat, pad=pad) as engine:
+    with pick(settings, model, flat, losses=losses, pad=pad) as engine:
         source: PlainGradients | PrivateGradients = PlainGradients(engine, flat, settings.batch, rng)
         if private is not None:
             source = PrivateGradients(engine, flat, private.mechanism, private.noise, groups=private.groups)

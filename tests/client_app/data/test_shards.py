@@ -55,7 +55,7 @@ def test_every_client_has_what_it_would_have_by_itself(asked):
         for mine, its in ((shard.train, wanted.train), (shard.holdout, wanted.holdout)):
             assert len(mine)
             assert same(mine.tokens, its.tokens)
-            assert (mine.labels == its.labels).all()
+            assert (mine.targets == its.targets).all()
             assert same([mine.tokens[-1]], [its.tokens[len(its) - 1]])
             with pytest.raises(IndexError):
                 mine.tokens[len(mine)]
