@@ -38,12 +38,12 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binom
 from torch.nn import functional
 
+from bract.batching import batch_of
 from bract.data.demo import generator
-from bract.models.lora_model import batch_of
 from bract.privacy.accounting import epsilon
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import Settings, read
-from bract.tasks.classification import examples, pad_id
+from bract.tasks.tokens import pad_id
 from bract.wire import messages
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan

@@ -62,7 +62,8 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     from bract.adapter.layout import Part
     from bract.models.lora_model import shape
     from bract.settings.steps import steps_in_round
-    from bract.tasks.classification import examples, losses, measure, pad_id
+    from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.tokens import pad_id
     from client_app.data import cache
     from client_app.training.loop import train
     from strategies.federation import head_mode
@@ -89,9 +90,9 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         parts = ("A", "B", "head")
     train(
         net, of(np.concatenate([s.train for s in chosen])), settings.train,
-        parts, np.random.default_rng(seed), losses=losses, pad=pad_id(form.place), steps=steps,
+        parts, np.random.default_rng(seed), losses=CLASSIFICATION.losses, pad=pad_id(form.place), steps=steps,
     )  # fmt: skip
-    measured = measure(net, of(np.concatenate([s.holdout for s in shards])))
+    measured = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
     return measured.correct / measured.examples
 
 

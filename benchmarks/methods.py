@@ -89,8 +89,9 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     import torch
 
     from bract.models.lora_model import shape
-    from bract.tasks.classification import losses, measure, pad_id
+    from bract.tasks.classification import CLASSIFICATION
     from bract.tasks.task import Examples
+    from bract.tasks.tokens import pad_id
     from client_app.data import cache
     from client_app.training.loop import train
     from server_app.rounds import between_clients
@@ -110,7 +111,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
             net.set(part, vector, net.layout)
         train(
             net, examples, settings.train, ("A", "B", "head"), rng, steps=count,
-            losses=losses, pad=pad_id(form.place),
+            losses=CLASSIFICATION.losses, pad=pad_id(form.place),
         )  # fmt: skip
 
     if pooled:
@@ -121,7 +122,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
         if not pooled and len(shard.train):
             fit(shard.train, steps)
         if len(shard.holdout):
-            found.append(measure(net, shard.holdout))
+            found.append(CLASSIFICATION.measure(net, shard.holdout))
     correct, counts = [m.correct for m in found], [m.examples for m in found]
     each = {key: [value] for key, value in between_clients(correct, counts).items()}
     return {"accuracy": [sum(correct) / sum(counts)], **each}

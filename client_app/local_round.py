@@ -15,9 +15,9 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from bract.adapter.layout import Parts
 from bract.directives.directive import Finish, Probed, Selection, Slots
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.settings.steps import Steps, steps_in_round
-from bract.tasks.classification import losses, pad_id
+from bract.tasks.tokens import pad_id
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
 from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
@@ -36,7 +36,7 @@ class LocalRound:
 
     client: Client
     plan: Plan
-    model: Classifier
+    model: LoraModel
     carried: Slots | None  # the slots that the client has (None: all)
     private: Private | None = None  # how each example is protected, once that was charged
 
@@ -132,7 +132,7 @@ def fit(
         client.settings.train,
         plan.trains,
         client.rng(plan.round, stream),
-        losses=losses,
+        losses=client.task.losses,
         pad=pad_id(client.shape.place),
         steps=steps,
         slots=slots,

@@ -1,14 +1,13 @@
 """What a node's operator says in its configuration, and no server can change."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bract.data.tables import LabelSet
 from bract.errors import BractError
 from bract.settings.schema import DataSettings
-from client_app.data import cache
 from client_app.privacy.ledger import Limit
 
 
@@ -40,10 +39,11 @@ def data(config: Mapping[str, Any], wanted: DataSettings) -> DataSettings:
     return replace(wanted, source=f"file:{path}", labels=wanted.labels or labels)
 
 
-def labels(settings: DataSettings, seed: int) -> LabelSet:
-    """The classes of a node's own data. What is wrong with its files leaves the node, so it is told without names."""
+@contextmanager
+def unnamed(settings: DataSettings) -> Iterator[None]:
+    """What is wrong with a node's own files leaves the node, so it is told without their names."""
     try:
-        return cache.dataset(settings, seed)[1]
+        yield
     except BractError as error:
         words, path = str(error), settings.source.removeprefix("file:")
         for name, stands in (

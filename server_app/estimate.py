@@ -15,6 +15,7 @@ from bract.privacy.mechanism import find, find_for_clients
 from bract.settings.checks import BY_RANK
 from bract.settings.schema import Settings, flatten, read
 from bract.settings.steps import Before, steps_in_round
+from bract.tasks.registry import task_of
 from bract.wire.codec import Codec, encoded_size
 from bract.wire.messages import NPY_HEADER
 from bract.wire.payload import HEADER
@@ -37,9 +38,10 @@ def main() -> int:
 
 def forecast(settings: Settings, clients: int) -> list[str]:
     """The lines that `bract plan` prints."""
-    table = tables.load(settings.data, settings.seed)
-    labels = tables.label_set(settings.data, table)
-    layout, head_init = outline(settings, len(labels.names))
+    task = task_of(settings.model.task)
+    table = tables.load(settings.data, settings.seed, task)
+    outputs = task.outputs(settings.data, table, tables.described(settings.data))
+    layout, head_init = outline(settings, outputs.size)
     head = head_mode(settings, head_init)
     partition = Partition(table, settings.data, clients, settings.seed)
     shards = [partition.shard(client) for client in range(clients)]
@@ -75,7 +77,7 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
         *ranks_line(everyone, settings),
-        f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
+        f"data       {len(table):,} texts, {outputs.size} {'labels' if outputs.names else 'outputs'}, {clients} clients with {examples[0]} to "
         f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
         f"{steps[-1].training} steps of {settings.train.batch} in each"

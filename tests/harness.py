@@ -20,7 +20,6 @@ from flwr.supercore.task_identity import TaskIdentity
 from bract.adapter.layout import Part
 from bract.settings.schema import Settings, TrainSettings
 from bract.settings.steps import steps_in_round
-from bract.tasks.classification import losses
 from bract.tasks.task import Examples
 from client_app.app import app as client_app
 from client_app.training.loop import Trained, train

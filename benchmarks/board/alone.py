@@ -10,11 +10,12 @@ from benchmarks.board.data import columns
 from benchmarks.board.play import worst
 from bract.adapter.layout import Parts
 from bract.data.tables import Table, load_test
-from bract.models.lora_model import Classifier, shape
+from bract.models.lora_model import LoraModel, shape
 from bract.settings.schema import Settings, read
 from bract.settings.steps import steps_in_round
-from bract.tasks.classification import examples, losses, measure, pad_id
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
+from bract.tasks.tokens import pad_id
 from client_app.data import cache
 from client_app.training.loop import train
 from server_app.rounds import between_clients
@@ -25,7 +26,7 @@ def untrained(values: dict[str, Any], test: str) -> float:
     _, net, first, whole = _begun(values, test)
     for part, vector in first.items():
         net.set(part, vector, net.layout)
-    found = measure(net, whole)
+    found = CLASSIFICATION.measure(net, whole)
     return found.correct / found.examples
 
 
@@ -42,11 +43,20 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
         steps = steps_in_round(settings.train, len(shard.train), private=False).total
         for number in range(settings.rounds if len(shard.train) else 0):
             rng = np.random.default_rng([settings.seed, client, number])
-            train(net, shard.train, settings.train, parts, rng, losses=losses, pad=pad_id(net.shape.place), steps=steps)
+            train(
+                net,
+                shard.train,
+                settings.train,
+                parts,
+                rng,
+                losses=CLASSIFICATION.losses,
+                pad=pad_id(net.shape.place),
+                steps=steps,
+            )
         if len(shard.holdout):
-            own.append(measure(net, shard.holdout))
+            own.append(CLASSIFICATION.measure(net, shard.holdout))
         if len(whole):
-            found = measure(net, whole)
+            found = CLASSIFICATION.measure(net, whole)
             tested.append(found.correct / found.examples)
     correct, counts = [m.correct for m in own], [m.examples for m in own]
     row: dict[str, Any] = {"accuracy": sum(correct) / sum(counts), **between_clients(correct, counts), "epsilon": None}
@@ -56,7 +66,7 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     return row
 
 
-def _begun(values: dict[str, Any], test: str) -> tuple[Settings, Classifier, Parts, Examples]:
+def _begun(values: dict[str, Any], test: str) -> tuple[Settings, LoraModel, Parts, Examples]:
     """The settings, the model, its first values, and the test file's examples: none where no file is named."""
     settings = read({**Settings().flat(), **values})
     labels = cache.dataset(settings.data, settings.seed)[1]

@@ -28,6 +28,7 @@ from bract.errors import BractError
 from bract.files import home
 from bract.results import console
 from bract.settings.schema import Settings, toml
+from bract.tasks.registry import task_of
 
 DEFAULT_NODES = 8
 GPU_WORKERS = 4  # workers that share one GPU: a small model leaves most of it idle
@@ -101,7 +102,7 @@ def default_nodes(settings: Settings) -> int:
     """As many clients as the data has natural groups, else eight."""
     if not tables.natural_column(settings.data):
         return DEFAULT_NODES
-    return len(set(tables.load(settings.data, settings.seed).group))
+    return len(set(tables.load(settings.data, settings.seed, task_of(settings.model.task)).group))
 
 
 def resources(nodes: int) -> str:

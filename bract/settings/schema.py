@@ -14,6 +14,7 @@ from typing import Any
 
 from bract.errors import BractError
 from bract.settings.checks import conflicts
+from bract.settings.tasks import TASKS
 
 Value = str | int | float | bool
 
@@ -97,6 +98,7 @@ class ModelSettings:
     """The frozen base model."""
 
     name: str = setting("minilm", "minilm, a folder, or a hub id")
+    task: str = setting("classify", "what it is trained for", choices=tuple(TASKS))
     pooling: str = setting(
         "auto",
         "what the head reads; native is the model's own classification head",

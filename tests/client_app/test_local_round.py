@@ -10,7 +10,8 @@ from bract.directives.select import Select, best, scores
 from bract.errors import BractError
 from bract.settings.schema import TrainSettings, read
 from bract.settings.steps import Steps, steps_in_round
-from bract.tasks.classification import losses, pad_id
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import pad_id
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
@@ -98,7 +99,7 @@ def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
     shard, settings = me.shard.train, me.settings.train
     probe = train(
         net, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
-        losses=losses, pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch), gradients=True,
+        losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch), gradients=True,
     )  # fmt: skip
     other = "A" if part == "B" else "B"
     change = net.get(part) - parts[part]

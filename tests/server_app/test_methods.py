@@ -225,7 +225,7 @@ def test_personal_models_are_written_by_their_clients(play, home):
     """Each client's own model loads, and is right as often as the run says."""
     import bract
     from bract.settings.schema import read
-    from bract.tasks.classification import measure
+    from bract.tasks.classification import CLASSIFICATION
     from client_app.client import Client
 
     values = {"strategy.name": "fedsa", "rounds": 3, "train.epochs": 3}
@@ -237,7 +237,7 @@ def test_personal_models_are_written_by_their_clients(play, home):
     for client in range(3):
         loaded = bract.load(federation / str(client))
         shard = Client(read(grid.run_config), client, 3).shard
-        found = measure(loaded.model, shard.holdout)
+        found = CLASSIFICATION.measure(loaded.model, shard.holdout)
         assert found.correct / found.examples == rows[client]["accuracy"]
         assert "One client's own model" in (federation / str(client) / "README.md").read_text()
     card = (folder.adapter / "README.md").read_text()

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from bract.adapter.initial import draw
+from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
-from bract.models.lora_model import Shape, batch_of, build, choose_targets, shape
+from bract.models.lora_model import Shape, build, choose_targets, shape
 from bract.settings.schema import read
-from bract.tasks.classification import examples, logits, measure, tokenise
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import logits, tokenise
 from tests.harness import TEXTS, tiny_model
 
 KINDS = ["bert", "roberta", "distilbert", "llama"]
@@ -158,8 +160,8 @@ def test_measuring_does_not_depend_on_the_order_of_the_examples(folders):
     texts = [t for ts in TEXTS.values() for t in ts] * 6
     labels = [n for n, ts in TEXTS.items() for _ in ts] * 6
     held = examples(texts, labels, list(TEXTS), folders["bert"], 16)
-    one = measure(net, held)
-    back = measure(net, examples(texts[::-1], labels[::-1], list(TEXTS), folders["bert"], 16))
+    one = CLASSIFICATION.measure(net, held)
+    back = CLASSIFICATION.measure(net, examples(texts[::-1], labels[::-1], list(TEXTS), folders["bert"], 16))
     assert (one.examples, one.correct) == (back.examples, back.correct) == (96, one.correct)
     assert abs(one.loss - back.loss) < 1e-4
 
