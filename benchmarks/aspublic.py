@@ -95,8 +95,8 @@ def as_bract(rounds: int, texts: Path) -> float:
 def by_machines(kind: str, rounds: int, texts: Path) -> float:
     """Seconds of a run by Flower's deployment runtime."""
     from benchmarks.loopback import BRACT, Loopback
-    from bract.cli.launch import tool
     from bract.models.base_model import locate
+    from bract.processes import tool
     from bract.settings.schema import toml
 
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:

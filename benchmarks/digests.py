@@ -6,7 +6,7 @@
 
 A run for every method, head, codec and privacy unit, and for what the methods leave open: its factors, the array of
 every message in both directions, rounds, clients' rows, privacy spending, what stays on clients' disks, and the
-exported adapter. Bits are a machine's own: its torch, its processor. So there is nothing to compare with from elsewhere.
+exported adapter. Bits are a machine's own: its torch, its processor. Nothing from elsewhere compares.
 """
 
 import contextlib

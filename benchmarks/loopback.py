@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bract.cli.launch import QUIET, die_with_parent, end, free_port, tool
+from bract.processes import QUIET, die_with_parent, end, free_port, tool
 
 HOST = "127.0.0.1"
 BRACT = [sys.executable, "-m", "bract.cli"]

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bract.cli.launch import cpus
+from bract.cli.simulation import cpus
 from bract.files import home
 from bract.results.run_folder import read_rows
 from bract.settings.schema import read

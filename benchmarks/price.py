@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from bract.cli.launch import cpus
-from bract.cli.main import overrides_of
+from bract.cli.options import overrides_of
+from bract.cli.simulation import cpus
 from bract.results.run_folder import read_rows
 
 CLIENTS = 10

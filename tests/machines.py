@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bract.cli.launch import QUIET, die_with_parent, free_port
+from bract.processes import QUIET, die_with_parent, free_port
 from bract.results.run_folder import read_rows
 from bract.settings.schema import toml
 from server_app.checkpoint import Checkpoint

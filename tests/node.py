@@ -23,7 +23,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 
-from bract.cli.launch import free_port
+from bract.processes import free_port
 
 JUNK = b"no app at all"  # what the server sent as its app: were it run, or only unpacked, the answer would be an error
 APP = Fab(hashlib.sha256(JUNK).hexdigest(), JUNK, {})

@@ -16,8 +16,8 @@ from benchmarks.board import page
 from benchmarks.board.cells import Board, Cell
 from benchmarks.board.data import digest, folder, source
 from benchmarks.board.play import ROOT, play
-from bract.cli.launch import cpus
-from bract.cli.main import overrides_of
+from bract.cli.options import overrides_of
+from bract.cli.simulation import cpus
 from bract.errors import BractError
 from bract.results.run_folder import read_rows
 
