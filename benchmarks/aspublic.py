@@ -47,7 +47,7 @@ def as_public(rounds: int, texts: Path) -> float:
     import peft  # noqa: F401 - before the clock starts
     import torch
     import transformers  # noqa: F401 - the same
-    from public_app.task import turn  # type: ignore[import-not-found]  # an app of its own, by its own name
+    from public_app.task import turn  # an app of its own, by its own name
 
     from bract.models.base_model import locate
 

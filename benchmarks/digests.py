@@ -41,13 +41,12 @@ VARY = {"seconds", "busy", "training_seconds", "federation", "request", "digest"
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     """A name, and settings beside those of all."""
+    loose = {"privacy.epsilon": 50.0, "privacy.test-seed": "t"}
     units: dict[str, dict[str, Any]] = {
         "none": {"privacy.unit": "none"},
-        "example": {"privacy.unit": "example", "privacy.epsilon": 50.0, "privacy.delta": 1e-3,
-                    "privacy.test-seed": "t"},
-        "client": {"privacy.unit": "client", "privacy.epsilon": 50.0, "privacy.delta": 1e-2, "privacy.test-seed": "t",
-                   "federation.fraction": 0.7},
-    }  # fmt: skip
+        "example": {"privacy.unit": "example", **loose, "privacy.delta": 1e-3},
+        "client": {"privacy.unit": "client", **loose, "privacy.delta": 1e-2, "federation.fraction": 0.7},
+    }
     for (unit, private), method in itertools.product(units.items(), METHODS):
         if (unit, method) == ("client", "flexlora"):
             continue
@@ -85,10 +84,19 @@ def digest(model: str, data: str, values: dict[str, Any]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BRACT_HOME"] = f"{folder}/home"
         config: dict[str, Any] = {
-            **Settings().flat(), "model.name": model, "data.source": f"file:{data}", "data.max-length": 32,
-            "train.steps": 4, "train.batch": 4, "train.lr": 0.01, "lora.rank": 4, "lora.alpha": 8.0, "rounds": 3,
-            "run.folder": f"{folder}/run", **values,
-        }  # fmt: skip
+            **Settings().flat(),
+            "model.name": model,
+            "data.source": f"file:{data}",
+            "data.max-length": 32,
+            "train.steps": 4,
+            "train.batch": 4,
+            "train.lr": 0.01,
+            "lora.rank": 4,
+            "lora.alpha": 8.0,
+            "rounds": 3,
+            "run.folder": f"{folder}/run",
+            **values,
+        }
         grid = InProcessGrid(3, config)
         with contextlib.redirect_stdout(io.StringIO()):
             run(grid, read(config))
@@ -103,10 +111,13 @@ def digest(model: str, data: str, values: dict[str, Any]) -> dict[str, str]:
             "privacy": _of(_plain(json.loads(p.read_text()) if (p := place / "privacy.json").exists() else None)),
             "ledgers": _of([_plain(json.loads(p.read_text())) for p in sorted((home / "ledger").glob("*.json"))]),
             "state": _of([_tensors(p) for p in sorted((home / "state").rglob("*.safetensors"))]),
-            "adapter": _of([p.read_bytes() for p in sorted((place / "adapter").iterdir())
-                            if p.suffix == ".safetensors" or p.name == "adapter_config.json"]),
+            "adapter": _of([p.read_bytes() for p in sorted((place / "adapter").iterdir()) if _is_peft(p)]),
             "personal": _of([_tensors(p) for p in sorted((home / "personal").rglob("*.safetensors"))]),
-        }  # fmt: skip
+        }
+
+
+def _is_peft(path: Path) -> bool:
+    return path.suffix == ".safetensors" or path.name == "adapter_config.json"
 
 
 def _tensors(path: Path) -> list[Any]:

@@ -88,10 +88,8 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         parts = ("B", "head")
     if everything:
         parts = ("A", "B", "head")
-    train(
-        net, of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps),
-        parts, np.random.default_rng(seed), pad=pad_id(form.place),
-    )  # fmt: skip
+    seen, longer = of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps)
+    train(net, seen, longer, parts, np.random.default_rng(seed), pad=pad_id(form.place))
     measured = measure(net, of(np.concatenate([s.holdout for s in shards])))
     return measured.correct / measured.examples
 

@@ -44,10 +44,12 @@ def timed(processes: int, threads: int, epochs: int) -> float:
         for _ in range(processes)
     ]
     for process in running:
+        assert process.stdout is not None
         if not any("ready" in line for line in iter(process.stdout.readline, "")):
             raise SystemExit("a worker died")
     start = time.perf_counter()
     for process in running:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in running:

@@ -44,7 +44,7 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
     """End a process that leads a group, and what it started: first politely."""
     for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
         try:
