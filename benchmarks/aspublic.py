@@ -47,7 +47,7 @@ def as_public(rounds: int, texts: Path) -> float:
     import peft  # noqa: F401 - before the clock starts
     import torch
     import transformers  # noqa: F401 - the same
-    from public_app.task import turn  # type: ignore[import-not-found]  # an app of its own, by its own name
+    from public_app.task import turn  # an app of its own, by its own name
 
     from bract.models.base_model import locate
 
@@ -95,8 +95,8 @@ def as_bract(rounds: int, texts: Path) -> float:
 def by_machines(kind: str, rounds: int, texts: Path) -> float:
     """Seconds of a run by Flower's deployment runtime."""
     from benchmarks.loopback import BRACT, Loopback
-    from bract.cli.launch import tool
     from bract.models.base_model import locate
+    from bract.processes import tool
     from bract.settings.schema import toml
 
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:

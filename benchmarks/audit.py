@@ -21,7 +21,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,18 @@ def settings_of(model: str, labels: Sequence[str], folder: Path, **values: Any) 
     (folder / "labels.json").write_text(json.dumps(list(labels)))
     return {
         **Settings().flat(),
-        "model.name": model, "data.labels": str(folder / "labels.json"), "data.holdout": 0.0, "data.max-length": 32,
-        "lora.head": "frozen", "train.optimizer": "sgd", "train.lr": 1.0, "train.lr-ratio": 1.0,
-        "privacy.unit": "example", "privacy.clip": 0.05, **values,
-    }  # fmt: skip
+        "model.name": model,
+        "data.labels": str(folder / "labels.json"),
+        "data.holdout": 0.0,
+        "data.max-length": 32,
+        "lora.head": "frozen",
+        "train.optimizer": "sgd",
+        "train.lr": 1.0,
+        "train.lr-ratio": 1.0,
+        "privacy.unit": "example",
+        "privacy.clip": 0.05,
+        **values,
+    }
 
 
 def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Released:
@@ -132,7 +140,7 @@ def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
         parameter.requires_grad_(True)
     rows = []
     for tokens, label in zip(shard.tokens, shard.targets, strict=True):
-        ids, mask = batch_of([tokens], pad_id(place), net.device)
+        ids, mask = batch_of([tokens.tolist()], pad_id(place), net.device)
         found = torch.autograd.grad(functional.cross_entropy(net(ids, mask), torch.tensor([label])), parameters)
         row = net.flat("B", list(found)).astype(np.float64)
         rows.append(row * min(1.0, settings.privacy.clip / max(float(np.linalg.norm(row)), 1e-30)))
@@ -238,7 +246,7 @@ def bound_of_errors(in_: Values, out: Values, threshold: float, delta: float, *,
     return math.log((least - delta) / most) if least > delta else -math.inf
 
 
-def broken(how: str) -> Any:
+def broken(how: str) -> AbstractContextManager[object]:
     """The mechanism with a fault: the clip or the noise off, or a ledger that counts the newest round alone."""
     if how == "clip":
         return patch.object(clip, "SAFE", 1e9)
@@ -277,16 +285,18 @@ def main() -> None:
         common = {"privacy.epsilon": options.epsilon, **once}
         count = options.canaries
         texts = texts_of(2 * count, seed=1)
-        values = settings_of(options.model, list(generator.LABELS), place, rounds=options.rounds, **common,
-                             **{"train.batch": 3 * count // 4, "train.steps": 4})  # fmt: skip
+        drawn = {"train.batch": 3 * count // 4, "train.steps": 4, "rounds": options.rounds}
+        values = settings_of(options.model, list(generator.LABELS), place, **common, **drawn)
         bounds["one run"] = one_run(values, texts[:count], texts[count:], place / "one")
         few = texts_of(13, seed=2)
         values |= {"train.batch": 6, "train.steps": 2, "rounds": max(1, options.rounds // 2)}
         bounds["two worlds"] = two_worlds(values, few[:12], few[12], options.trials, place / "two")
     for name, bound in bounds.items():
         verdict = "REFUTED" if bound.least > bound.claim else "not refuted"
-        print(f"{name:<11} epsilon is at least {bound.least:.2f} ({1 - RISK:.1%} confidence; {bound.told}); "
-              f"claimed {bound.claim:.2f}: {verdict}")  # fmt: skip
+        print(
+            f"{name:<11} epsilon is at least {bound.least:.2f} ({1 - RISK:.1%} confidence; {bound.told}); "
+            f"claimed {bound.claim:.2f}: {verdict}"
+        )
     sys.exit(any(bound.least > bound.claim for bound in bounds.values()))
 
 

@@ -44,7 +44,7 @@ def deployed(kind: str, place: Path, stack: ExitStack, rounds: int) -> tuple[Pat
     def note(into: list[Line], line: str) -> None:
         found = TOLD.search(line)
         if found:
-            into.append((time.monotonic(), *found.groups()))
+            into.append((time.monotonic(), found[1], found[2]))
 
     for i in range(NODES):
         here.node(kind, i, NODES, partial(note, said[i]))
@@ -72,8 +72,10 @@ def show(kind: str, folder: Path, said: list[list[Line]]) -> None:
         training = max(turn["seconds"] for turn in turns if turn["round"] == row["round"])
         told = [spans(lines, "evaluate")[row["round"]] for lines in said]
         measuring = max(one["Sending"] - one["Receiving"] for one in told)
-        print(f"{row['round']:>5}   {row['seconds']:>5.1f}   {training:>8.1f}   {measuring:>9.1f}   "
-              f"{row['seconds'] - training - measuring:>8.1f}")  # fmt: skip
+        print(
+            f"{row['round']:>5}   {row['seconds']:>5.1f}   {training:>8.1f}   {measuring:>9.1f}   "
+            f"{row['seconds'] - training - measuring:>8.1f}"
+        )
     print("\nnode   round   until taken   not training, while answering   until Flower sends the answer")
     for i, lines in enumerate(said):
         mine = [turn for turn in turns if turn["partition"] == i]

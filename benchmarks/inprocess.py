@@ -4,11 +4,14 @@ import contextlib
 import io
 import logging
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from flwr.app import MetricRecord
 
 from bract.results.run_folder import RunFolder
 from bract.settings.schema import Settings, read
+from server_app.checkpoint import Checkpoint
 from server_app.rounds import Rounds, run
 from tests.harness import InProcessGrid
 
@@ -21,14 +24,12 @@ def played(nodes: int, values: dict[str, Any]) -> RunFolder:
     settings = read(config)
     measure = Rounds._measure
 
-    def last_alone(self: Rounds, state: Any) -> Any:
+    def last_alone(self: Rounds, state: Checkpoint) -> MetricRecord | None:
         return measure(self, state) if state.round == settings.rounds else None
 
-    Rounds._measure = last_alone
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with patch.object(Rounds, "_measure", last_alone), contextlib.redirect_stdout(io.StringIO()):
             return run(InProcessGrid(nodes, config), settings)
     finally:
-        Rounds._measure = measure
         logging.disable(before)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bract.cli.launch import cpus
+from bract.cli.simulation import cpus
 from bract.results.run_folder import read_rows
 from bract.settings.schema import Settings, read
 
@@ -88,12 +88,19 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         parts = ("B", "head")
     if everything:
         parts = ("A", "B", "head")
+    seen = of(np.concatenate([s.train for s in chosen]))
     train(
-        net, of(np.concatenate([s.train for s in chosen])), settings.train,
-        parts, np.random.default_rng(seed), losses=CLASSIFICATION.losses, pad=pad_id(form.place), steps=steps,
-    )  # fmt: skip
-    measured = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
-    return measured.correct / measured.examples
+        net,
+        seen,
+        settings.train,
+        parts,
+        np.random.default_rng(seed),
+        losses=CLASSIFICATION.losses,
+        pad=pad_id(form.place),
+        steps=steps,
+    )
+    sums = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
+    return CLASSIFICATION.figures(sums)["accuracy"]
 
 
 def bag_of_words(seed: int) -> float:

@@ -37,9 +37,6 @@ def one(count: int) -> None:
     strategy = create("ffa", Federation(LAYOUT, tuple(Member(i, i) for i in range(count)), "bench"))
     size = LAYOUT.size("B")
     arrays = to_arrays({"A": np.zeros(LAYOUT.size("A"), np.float32), "B": np.zeros(size, np.float32)})
-    messages = list(strategy.configure_train(1, arrays, ConfigRecord(), None))
-    for i, message in enumerate(messages):
-        message.metadata.__dict__["_message_id"] = f"m{i}"
     values = np.random.default_rng(0).normal(size=size).astype(np.float32)
     spent = 0.0
 
@@ -72,8 +69,12 @@ def one(count: int) -> None:
             spent += time.perf_counter() - start  # making the reply is the client's work
             yield reply
 
+    grid = ReadyGrid()
+    messages = list(strategy.configure_train(1, arrays, ConfigRecord(), grid))
+    for i, message in enumerate(messages):
+        message.metadata.__dict__["_message_id"] = f"m{i}"
     start = time.perf_counter()
-    strategy.aggregate_train(1, exchange(ReadyGrid(), messages, 600))
+    strategy.aggregate_train(1, exchange(grid, messages, 600))
     merging = (time.perf_counter() - start - spent) / count
     total = np.zeros(size, np.float32)
     start = time.perf_counter()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bract.cli.launch import cpus
+from bract.cli.simulation import cpus
 from bract.files import home
 from bract.results.run_folder import read_rows
 from bract.settings.schema import read
@@ -30,8 +30,12 @@ from strategies.diagnostics import mean_between
 
 CLIENTS = 10
 COMMON: dict[str, Any] = {
-    "data.partition": "dirichlet:0.1", "rounds": 6, "train.steps": 12, "train.batch": 8, "privacy.unit": "none",
-}  # fmt: skip
+    "data.partition": "dirichlet:0.1",
+    "rounds": 6,
+    "train.steps": 12,
+    "train.batch": 8,
+    "privacy.unit": "none",
+}
 # VeRA's rank costs two vectors, not two matrices, and is usually in the hundreds.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fedit": {"strategy.name": "fedit"},
@@ -110,9 +114,15 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
         for part, vector in first.items():
             net.set(part, vector, net.layout)
         train(
-            net, examples, settings.train, ("A", "B", "head"), rng, steps=count,
-            losses=CLASSIFICATION.losses, pad=pad_id(form.place),
-        )  # fmt: skip
+            net,
+            examples,
+            settings.train,
+            ("A", "B", "head"),
+            rng,
+            steps=count,
+            losses=CLASSIFICATION.losses,
+            pad=pad_id(form.place),
+        )
 
     if pooled:
         tokens = [t for s in shards for t in s.train.tokens]
@@ -150,8 +160,10 @@ def table(rows: list[dict[str, Any]]) -> None:
             for k in ("upload_bytes", "download_bytes")
         )
         curve = " ".join(f"{statistics.mean(c):.3f}" for c in zip(*(run["accuracy"] for run in runs), strict=True))
-        print(f"{name:<18}{last['accuracy']:>16}{last['accuracy_mean']:>16}{between:>9}{last['accuracy_worst']:>16}"
-              f"{up:>8}{down:>8}  {curve}")  # fmt: skip
+        print(
+            f"{name:<18}{last['accuracy']:>16}{last['accuracy_mean']:>16}{between:>9}{last['accuracy_worst']:>16}"
+            f"{up:>8}{down:>8}  {curve}"
+        )
     print("\nhow alike clients are in the last round (update similarity: mean cosine; distance: over the mean length)")
     keys = ("update_similarity_A", "update_similarity_B", "distance_A", "distance_B", "slot_overlap", "ranks")
     for name in names:

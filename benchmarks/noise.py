@@ -92,8 +92,10 @@ def main() -> None:
                 )
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))
         one, two = (statistics.mean(found[both]) for both in (False, True))
-        print(f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"
-              f"{two:>12.4g}{expected(layout, start, s, both=True):>12.4g}{two / one:>14.2f}")  # fmt: skip
+        print(
+            f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"
+            f"{two:>12.4g}{expected(layout, start, s, both=True):>12.4g}{two / one:>14.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.cli.launch import cpus
+from bract.cli.simulation import cpus
 from bract.results.run_folder import read_rows
 
 

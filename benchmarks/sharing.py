@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("--ask", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
-        ask(*options.ask, options.clients)
+        kind, of = options.ask
+        ask(kind, of, options.clients)
         return
     with tempfile.TemporaryDirectory() as scratch:
         drawn, file, examples = random.Random(0), Path(scratch) / "texts.csv", generator.make(seed=0)
@@ -71,10 +72,14 @@ def main() -> None:
             rows.writerows((one.text, one.label) for one in drawn.choices(examples, k=options.texts))
         print(f"{options.texts} texts, {options.clients} clients")
         for kind in KINDS:
+            asking = ["--ask", kind, str(file), "--clients", str(options.clients)]
             told = subprocess.run(
-                [sys.executable, "-W", "ignore", __file__, "--ask", kind, str(file), "--clients", str(options.clients)],
-                check=True, capture_output=True, text=True, env={**os.environ, "BRACT_HOME": scratch},
-            )  # fmt: skip
+                [sys.executable, "-W", "ignore", __file__, *asking],
+                check=True,
+                capture_output=True,
+                text=True,
+                env={**os.environ, "BRACT_HOME": scratch},
+            )
             found = json.loads(told.stdout)
             print(f"  {kind:<10} {found['seconds']:6.1f} s   {found['memory']:6.0f} MB of its own")
 

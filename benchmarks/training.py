@@ -15,9 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,7 +26,8 @@ import numpy as np
 import torch
 
 from bract.adapter.initial import draw
-from bract.models.lora_model import Classifier, Shape, build
+from bract.adapter.layout import Part
+from bract.models.lora_model import Classifier, Pooling, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
@@ -42,9 +42,13 @@ from client_app.training.plain_gradients import PlainGradients
 from client_app.training.private_gradients import PrivateGradients
 
 # Texts, how many of them are in a draw on average, the head.
-SIZES = {"minilm": (192, 64, "mean"), "minilm, native": (192, 64, "native"), "roberta-base shape": (128, 64, "native")}
+SIZES: dict[str, tuple[int, int, Pooling]] = {
+    "minilm": (192, 64, "mean"),
+    "minilm, native": (192, 64, "native"),
+    "roberta-base shape": (128, 64, "native"),
+}
 KINDS = ["Opacus", "fused", "fused, plain", "PEFT, plain"]
-PARTS: Any = ("B", "head")
+PARTS: tuple[Part, ...] = ("B", "head")
 
 
 class AsPeopleDo(OpacusEngine):
@@ -127,8 +131,10 @@ class Trainer:
         engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, losses=losses, pad=1)
         draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
         with engine:
-            source: Any = PlainGradients(engine, flat, 1, np.random.default_rng(0))
-            if "plain" not in self.name:
+            source: PlainGradients | PrivateGradients
+            if "plain" in self.name:
+                source = PlainGradients(engine, flat, 1, np.random.default_rng(0))
+            else:
                 source = PrivateGradients(engine, flat, self.mechanism, noise)
             for rows in draws:
                 descent.step(source.gradient(self.examples, rows)[0])
@@ -150,7 +156,7 @@ def small(trainer: Trainer) -> dict[str, float]:
     descent = Descent(flat, TrainSettings(), 0.004)
     with pick(TrainSettings(), net, flat, losses=losses, pad=1) as engine:
         groups = engine.split(examples, rows, clipped=True)
-        work: dict[str, Callable[[], Any]] = {
+        work: dict[str, Callable[[], object]] = {
             "building batches": lambda: [batch_of([examples.tokens[i] for i in g], 1, net.device) for g in groups],
             "grouping": lambda: engine.split(examples, rows, clipped=True),
             "merging": engine.start,
@@ -158,11 +164,11 @@ def small(trainer: Trainer) -> dict[str, float]:
             "the optimiser": lambda: descent.step(flat.zeros()),
         }
         seconds = {}
-        for name, play in work.items():
-            play()
+        for name, doing in work.items():
+            doing()
             start = time.process_time()
             for _ in range(5):
-                play()
+                doing()
             seconds[name] = (time.process_time() - start) / 5
     return seconds
 
@@ -180,9 +186,8 @@ def peak(kind: str, source: str, name: str) -> float:
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
-def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer], *, own: bool) -> None:
+def compare(kind: str, source: str, repeats: int, trainers: Mapping[str, Trainer], *, own: bool) -> None:
     """One model on one kind of text."""
-    trainers = {name: make(name) for name in KINDS if not own or "fused" in name}
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for repeat in range(repeats + 1):
         for name, trainer in trainers.items():
@@ -190,8 +195,10 @@ def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]
             if repeat:  # the first warms up
                 seconds[name].append(spent)
     lengths = [len(ids) for ids in trainers["fused"].examples.tokens]
-    print(f"\n{kind}, {source.rpartition('/')[2]}: {len(lengths)} texts, tokens {np.mean(lengths):.0f} on average, "
-          f"{max(lengths)} at most; B and head, rank 8")  # fmt: skip
+    print(
+        f"\n{kind}, {source.rpartition('/')[2]}: {len(lengths)} texts, tokens {np.mean(lengths):.0f} on average, "
+        f"{max(lengths)} at most; B and head, rank 8"
+    )
     print(f"  fused, private ÷ plain                       {ratio(seconds['fused'], seconds['fused, plain'])}")
     if own:
         return
@@ -208,8 +215,8 @@ def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]
         apart = np.linalg.norm(after["fused"][part] - after["Opacus"][part]) / np.linalg.norm(after["Opacus"][part])
         print(f"  {part} after 20 steps, same draws and noise: relative difference {apart:.1e}")
     memory = {name: peak(kind, source, name) for name in ("fused", "fused, plain", "PEFT, plain")}
-    print(f"  peak memory: fused ÷ PEFT, plain             {memory['fused'] / memory['PEFT, plain']:.2f}   "
-          f"({memory['fused']:.0f}, {memory['PEFT, plain']:.0f} MB)")  # fmt: skip
+    mega = f"({memory['fused']:.0f}, {memory['PEFT, plain']:.0f} MB)"
+    print(f"  peak memory: fused ÷ PEFT, plain             {memory['fused'] / memory['PEFT, plain']:.2f}   {mega}")
     print(f"  peak memory: fused, private ÷ plain          {memory['fused'] / memory['fused, plain']:.2f}", flush=True)
 
 
@@ -235,11 +242,9 @@ def main() -> None:
                     trainer.epoch(steps=2)
                     print(json.dumps((status("VmHWM") - before) / 1024))
                     return
-                compare(
-                    kind, source, options.repeats,
-                    lambda name, net=net, examples=examples, kind=kind: Trainer(name, net, examples, SIZES[kind][1]),
-                    own=options.own,
-                )  # fmt: skip
+                names = [name for name in KINDS if not options.own or "fused" in name]
+                trainers = {name: Trainer(name, net, examples, SIZES[kind][1]) for name in names}
+                compare(kind, source, options.repeats, trainers, own=options.own)
 
 
 if __name__ == "__main__":

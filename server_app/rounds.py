@@ -105,7 +105,7 @@ class Rounds:
         row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
         self.folder.add_clients(merged.clients)
-        self.folder.add_picture(merged.picture)
+        self.folder.add_diagnostics(merged.picture)
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
         self.folder.pending.unlink(missing_ok=True)

@@ -91,9 +91,10 @@ class InProcessGrid(Grid):
         partition = self.nodes[message.metadata.dst_node_id]
         request = written(message.content)
         arrived = Message(
-            content=read_back(request), dst_node_id=message.metadata.dst_node_id,
+            content=read_back(request),
+            dst_node_id=message.metadata.dst_node_id,
             message_type=message.metadata.message_type,
-        )  # fmt: skip
+        )
         arrived.metadata.__dict__["_message_id"] = message.metadata.message_id
         node_config: dict[str, Any] = {"partition-id": partition, "num-partitions": len(self.nodes)}
         if partition in self.ranks:
@@ -133,7 +134,8 @@ class InProcessGrid(Grid):
 
 def written(content: RecordDict) -> bytes:
     """A message's content as it goes over the wire."""
-    return recorddict_to_proto(content).SerializeToString()
+    data: bytes = recorddict_to_proto(content).SerializeToString()
+    return data
 
 
 def read_back(data: bytes) -> RecordDict:
@@ -171,7 +173,7 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     ).save_pretrained(folder)
     torch.manual_seed(0)
-    size = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, "pad_token_id": 0}
+    size: dict[str, Any] = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, "pad_token_id": 0}
     # Wide first weights: with BERT's own, a random model gives nearly the same output for every text.
     size["initializer_range"] = 0.3
     bert = {
@@ -190,7 +192,7 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
             DistilBertConfig(**size, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
         )
     elif kind == "gpt2":  # its maps are Conv1D, which keep their weights the other way round
-        gpt2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64}
+        gpt2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64}
         size.pop("max_position_embeddings")
         model = GPT2ForSequenceClassification(GPT2Config(**size, **gpt2))
     else:

@@ -5,10 +5,10 @@ import secrets
 import threading
 import time
 from types import TracebackType
-from typing import Any
 
 import uvicorn
 from flwr.app import Context, Error, Message
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.constant import TaskType
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import (
@@ -23,7 +23,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 
-from bract.cli.launch import free_port
+from bract.processes import free_port
 
 JUNK = b"no app at all"  # what the server sent as its app: were it run, or only unpacked, the answer would be an error
 APP = Fab(hashlib.sha256(JUNK).hexdigest(), JUNK, {})
@@ -82,15 +82,18 @@ class Node:
             time.sleep(0.02)
         raise TimeoutError("no reply")
 
-    def _whole(self, reply: Message, tree: Any) -> Message:
-        contents, left = {}, [tree]
+    def _whole(self, reply: Message, tree: ObjectTree) -> Message:
+        contents: dict[str, bytes] = {}
+        left = [tree]
         while left:
             part = left.pop()
             left += list(part.children)
             while not (found := self.state.object_store.get(part.object_id)):
                 time.sleep(0.01)
             contents[part.object_id] = found
-        return inflate_object_from_contents(tree.object_id, contents)
+        whole = inflate_object_from_contents(tree.object_id, contents)
+        assert isinstance(whole, Message)
+        return whole
 
     def answer(self, message: Message, context: Context) -> Message:
         """As the ClientApp itself is called; an error is raised."""

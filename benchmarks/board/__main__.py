@@ -16,8 +16,8 @@ from benchmarks.board import page
 from benchmarks.board.cells import Board, Cell
 from benchmarks.board.data import digest, folder, source
 from benchmarks.board.play import ROOT, play
-from bract.cli.launch import cpus
-from bract.cli.main import overrides_of
+from bract.cli.options import overrides_of
+from bract.cli.simulation import cpus
 from bract.errors import BractError
 from bract.results.run_folder import read_rows
 
@@ -30,10 +30,20 @@ def main() -> int:
     parser.add_argument("do", choices=("run", "page", "untrained"))
     parser.add_argument("--board", type=Path, default=FAIR)
     parser.add_argument("--rows", type=Path, help="where results are kept, and the page (default: docs/BOARD.jsonl)")
-    parser.add_argument("--data", default="", help="a folder with train.csv, test.csv, labels.json, or hub:owner/name "
-                        "with a train and a test split (default: the demo, without a test file)")  # fmt: skip
-    parser.add_argument("-c", "--run-config", action="append", default=[], metavar="KEY=VALUE",
-                        help="settings instead of the board's, as for bract run; --rows of their own")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        default="",
+        help="a folder with train.csv, test.csv, labels.json, or hub:owner/name with a train and a test split "
+        "(default: the demo, without a test file)",
+    )
+    parser.add_argument(
+        "-c",
+        "--run-config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings instead of the board's, as for bract run; --rows of their own",
+    )
     parser.add_argument("--only", action="append", default=[], metavar="QUESTION", help="play this question alone")
     parser.add_argument("--flower", action="store_true", help="through Flower's simulation, one cell at a time")
     parser.add_argument("--workers", type=int, default=0, help="cells at a time (default: one a core)")
@@ -88,9 +98,15 @@ def show(board: Board, path: Path, *, fair: bool, own: bool) -> int:
 
 
 def fill(
-    board: Board, path: Path, data: str, workers: int,
-    *, asked: Board | None = None, flower: bool = False, minutes: float = 1e9,
-) -> None:  # fmt: skip
+    board: Board,
+    path: Path,
+    data: str,
+    workers: int,
+    *,
+    asked: Board | None = None,
+    flower: bool = False,
+    minutes: float = 1e9,
+) -> None:
     """Play what is missing of the board (or of what is asked for); a row is on disk once its cell has ended."""
     drop_cut_line(path)
     mark, end = digest(data), time.monotonic() + 60 * minutes

@@ -1,14 +1,12 @@
 """Without a federation: what each client gets of the same steps by itself, and what all begin with."""
 
-import statistics
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.board.data import columns
-from benchmarks.board.play import worst
-from bract.adapter.layout import Parts
+from bract.adapter.layout import Part, Parts
 from bract.data.tables import Table, load_test
 from bract.models.lora_model import LoraModel, shape
 from bract.settings.schema import Settings, read
@@ -30,11 +28,14 @@ def untrained(values: dict[str, Any], test: str) -> float:
     return found.correct / found.examples
 
 
-def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
-    """A row like that of a federated run: each client's A and B (and head, where one trains), turn after turn."""
+def alone(nodes: int, values: dict[str, Any], test: str) -> tuple[dict[str, Any], list[float]]:
+    """A row like that of a federated run: each client's A and B (and head, where one trains), round after round.
+
+    And the accuracy of each client's model on the test file, where one is named.
+    """
     torch.set_num_threads(1)
     settings, net, first, whole = _begun(values, test)
-    parts: Any = ("A", "B", "head") if settings.lora.head in ("local", "shared") else ("A", "B")
+    parts: tuple[Part, ...] = ("A", "B", "head") if settings.lora.head in ("local", "shared") else ("A", "B")
     own, tested = [], []
     for client in range(nodes):
         shard = cache.shard(settings.data, settings.seed, nodes, client, net.shape.place)
@@ -61,9 +62,7 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
     correct, counts = [m.correct for m in own], [m.examples for m in own]
     row: dict[str, Any] = {"accuracy": sum(correct) / sum(counts), **between_clients(correct, counts), "epsilon": None}
     row |= dict.fromkeys(("upload_bytes", "download_bytes", "upload_values"), 0)
-    if tested:
-        row |= {"test_accuracy": statistics.mean(tested), "test_worst": worst(tested)}
-    return row
+    return row, tested
 
 
 def _begun(values: dict[str, Any], test: str) -> tuple[Settings, LoraModel, Parts, Examples]:

@@ -72,14 +72,19 @@ class Board:
             tuning = value["tuning"]
             grid = _grid(flatten(tuning["grid"]))
             board = Board(
-                path.stem, " ".join(value.get("about", "").split()), value.get("limits", "").strip(),
-                value.get("bytes", "").strip(),
-                int(value["nodes"]), {**flatten(value["settings"]), **(own or {})}, int(tuning["seed"]), grid,
-                _grid(flatten(tuning["private"])) if "private" in tuning else grid,
-                _grid(flatten(tuning["then"])) if "then" in tuning else [],
-                [int(seed) for seed in value["test"]["seeds"]],
-                [_question(told) for told in value["question"]],
-            )  # fmt: skip
+                name=path.stem,
+                about=" ".join(value.get("about", "").split()),
+                limits=value.get("limits", "").strip(),
+                bytes=value.get("bytes", "").strip(),
+                nodes=int(value["nodes"]),
+                settings={**flatten(value["settings"]), **(own or {})},
+                tuning_seed=int(tuning["seed"]),
+                grid=grid,
+                private_grid=_grid(flatten(tuning["private"])) if "private" in tuning else grid,
+                private_then=_grid(flatten(tuning["then"])) if "then" in tuning else [],
+                seeds=[int(seed) for seed in value["test"]["seeds"]],
+                questions=[_question(told) for told in value["question"]],
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BractError(f"{path} is no board: {type(error).__name__}: {error}") from error
         if any(one == {**one, **more} for one in board.private_grid for more in board.private_then):
@@ -113,8 +118,8 @@ class Board:
             if key in tuned:
                 raise BractError(f"-c {key}: it is tuned; write a board of your own and name it by --board")
             for question in self.questions:
-                if any(key in said for said in (*question.rows.values(), *question.columns.values(),
-                                                *question.places.values())):  # fmt: skip
+                said = (*question.rows.values(), *question.columns.values(), *question.places.values())
+                if any(key in values for values in said):
                     raise BractError(f"-c {key}: '{question.name}' sets it; write a board of your own (--board)")
 
     def unanswered(self) -> "Board":

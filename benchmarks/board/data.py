@@ -34,8 +34,9 @@ def folder(data: str, into: Path, board: Mapping[str, Any]) -> str:
 
 def columns(values: Mapping[str, Any], test: str = "") -> DataSettings:
     """How the files are read: the columns' names as set, and a test file."""
-    named = {key: str(values[f"data.{key}"]) for key in ("text", "label") if f"data.{key}" in values}
-    return DataSettings(test=test, **named)
+    usual = DataSettings()
+    text, label = (str(values.get(f"data.{key}", name)) for key, name in (("text", usual.text), ("label", usual.label)))
+    return DataSettings(text=text, label=label, test=test)
 
 
 def _write(path: Path, part: Table, settings: DataSettings) -> None:

@@ -41,8 +41,7 @@ def board_words(board: Board, rows: Sequence[Mapping[str, Any]], source: str) ->
         f"`{key} = {value}`" for key, value in board.settings.items() if key != "lora.targets" or not board.about
     )
     found = {row["key"]: row for row in rows}
-    keys = {cell.key for question, row, column in board.places()
-            for cell in board.tuned(question, row, column, found)}  # fmt: skip
+    keys = {cell.key for place in board.places() for cell in board.tuned(*place, found)}
     strange = [row for row in rows if not row["tested"] and row["key"] not in keys]
     gone = f" {len(strange)} of them are of points that are no longer tried." if strange else ""
     played = sum(row["minutes"] for row in rows) / 60
@@ -82,8 +81,8 @@ def apart(board: Board, question: Question) -> str:
 
 def table(board: Board, question: Question, found: Found) -> str:
     """Test accuracy and bytes, a line a row and a column a column."""
-    heads = [f"{name} (rates of {question.rates[name]})" if name in question.rates else name
-             for name in question.columns]  # fmt: skip
+    rates = {name: f" (rates of {other})" for name, other in question.rates.items()}
+    heads = [name + rates.get(name, "") for name in question.columns]
     if question.personal:
         measures = ("own mix", "worst tenth", "all intents", "worst tenth", "MB up")
         heads = [f"{name}: {measure}" for name in heads for measure in measures]
@@ -198,7 +197,7 @@ def score(run: Mapping[str, Any]) -> str:
 
 def mean(runs: Sequence[Mapping[str, Any]], name: str) -> float:
     """Over seeds."""
-    return statistics.mean(run[name] for run in runs)
+    return float(statistics.mean(run[name] for run in runs))
 
 
 def spread(values: Sequence[float]) -> str:

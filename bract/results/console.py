@@ -100,7 +100,7 @@ def privacy_words(totals: dict[str, Any]) -> str:
 
 
 def show_price(private: Path | None, plain: Path | None) -> None:
-    """The last lines of a run that was played twice: what privacy gave and what it cost."""
+    """The last lines of a run that ran twice, with privacy and without: what privacy gave and what it cost."""
     both = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (private, plain) if folder]
     if len(both) < 2 or any(totals["accuracy"] is None for totals in both):
         print("price     not known: one of the runs measured no accuracy")

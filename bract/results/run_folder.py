@@ -104,8 +104,8 @@ class RunFolder:
         """Append rows to ``clients.jsonl``."""
         self._append("clients.jsonl", rows)
 
-    def add_picture(self, row: Mapping[str, Any]) -> None:
-        """Append a row to ``pictures.jsonl``: what the round's clients chose and learned, compared."""
+    def add_diagnostics(self, row: Mapping[str, Any]) -> None:
+        """Append a row to ``pictures.jsonl``: what the round's clients selected and learned, compared."""
         self._append("pictures.jsonl", [row])
 
     def rounds(self) -> list[dict[str, Any]]:

@@ -21,16 +21,42 @@ from bract.results.run_folder import read_rows
 from bract.settings.schema import Settings, flatten
 
 ROUND = [
-    "round", "accuracy", "accuracy_mean", "accuracy_std", "accuracy_worst", "loss", "test_accuracy", "test_loss",
-    "train_loss", "clients", "failed", "abstained",
-    "upload_bytes", "download_bytes", "evaluate_bytes", "upload_values", "epsilon", "seconds",
-]  # fmt: skip
+    "round",
+    "accuracy",
+    "accuracy_mean",
+    "accuracy_std",
+    "accuracy_worst",
+    "loss",
+    "test_accuracy",
+    "test_loss",
+    "train_loss",
+    "clients",
+    "failed",
+    "abstained",
+    "upload_bytes",
+    "download_bytes",
+    "evaluate_bytes",
+    "upload_values",
+    "epsilon",
+    "seconds",
+]
 CLIENT = [
-    "partition", "status", "examples", "held_out", "accuracy", "loss", "steps", "rank", "upload_bytes",
-    "download_bytes", "upload_values", "seconds", "busy",
-]  # fmt: skip
+    "partition",
+    "status",
+    "examples",
+    "held_out",
+    "accuracy",
+    "loss",
+    "steps",
+    "rank",
+    "upload_bytes",
+    "download_bytes",
+    "upload_values",
+    "seconds",
+    "busy",
+]
 
-# Of a picture's matrices: the means between clients, by the heads of the report's columns.
+# Of the diagnostics' matrices: the means between clients, by the heads of the report's columns.
 COMPARED = {
     "update_similarity_A": "Similarity of A’s changes",
     "update_similarity_B": "of B’s",
@@ -48,7 +74,7 @@ class Run:
     settings: Row
     rounds: Sequence[Row]
     clients: Sequence[Row]
-    pictures: Sequence[Row]
+    diagnostics: Sequence[Row]
     summary: Row
 
     def figure(self, key: str) -> Any:
@@ -99,10 +125,10 @@ def _load(folder: Path) -> Run:
     # Rounds that a resumed run went through again count once, as they went the last time.
     rounds = {row["round"]: row for row in read_rows(folder / "rounds.jsonl")}
     clients = {(row["round"], row["partition"]): row for row in read_rows(folder / "clients.jsonl")}
-    pictures = {row["round"]: row for row in read_rows(folder / "pictures.jsonl")}
+    diagnostics = {row["round"]: row for row in read_rows(folder / "pictures.jsonl")}
     if summary.get("rounds", 0) < max(rounds, default=0):
         summary = {}  # left from before the run was resumed
-    return Run(folder.resolve().name, settings, _ordered(rounds), _ordered(clients), _ordered(pictures), summary)
+    return Run(folder.resolve().name, settings, _ordered(rounds), _ordered(clients), _ordered(diagnostics), summary)
 
 
 def _ordered(rows: Mapping[Any, Row]) -> list[Row]:
@@ -162,7 +188,7 @@ def _one(run: Run, figures: Mapping[str, str]) -> str:
         chart("Accuracy by round", [line for line in lines if line[1]], "Round", "round"),
         table("What went wrong", ("Client", "What", "Reason", "Rounds"), faults, words=4),
         table("Rounds", *grid(ROUND, run.rounds)),
-        table("Clients compared", *_compared(run.pictures)),
+        table("Clients compared", *_compared(run.diagnostics)),
         table(f"Clients in round {last}", *grid(CLIENT, latest), words=2),
         table("Settings", ("Setting", "Value", "Changed from"), settings, words=3),
         table("Versions", ("Of", "Version"), versions, words=2),
@@ -170,15 +196,15 @@ def _one(run: Run, figures: Mapping[str, str]) -> str:
     return "".join(parts)
 
 
-def _compared(pictures: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def _compared(diagnostics: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Means over pairs of different clients, and the mean rank, by round; without what is nowhere known."""
-    known = [key for key in COMPARED if any(len(picture.get(key) or []) > 1 for picture in pictures)]
+    known = [key for key in COMPARED if any(len(row.get(key) or []) > 1 for row in diagnostics)]
     rows = []
-    for picture in pictures:
-        ranks = picture.get("ranks") or []
-        means = [_off_diagonal(picture.get(key) or []) for key in known]
+    for row in diagnostics:
+        ranks = row.get("ranks") or []
+        means = [_off_diagonal(row.get(key) or []) for key in known]
         cells = [NONE if mean is None else f"{mean:.3f}" for mean in means]
-        rows.append([str(picture["round"]), *cells, f"{sum(ranks) / len(ranks):.3g}" if ranks else NONE])
+        rows.append([str(row["round"]), *cells, f"{sum(ranks) / len(ranks):.3g}" if ranks else NONE])
     return ["Round", *(COMPARED[key] for key in known), "Ranks"], rows
 
 

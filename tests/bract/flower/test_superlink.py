@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
-from bract.cli.launch import free_port
 from bract.flower import keys, superlink
 from bract.flower.superlink import served
+from bract.processes import free_port
 
 ROOT = Path(__file__).parents[3]
 
