@@ -37,7 +37,6 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
     """For each method a function that plays one turn in a round."""
     import torch
     from flwr.app import ConfigRecord
-    from flwr.supercore.task_identity import TaskIdentity
 
     from bract.adapter import initial
     from bract.settings.checks import BY_RANK
@@ -45,9 +44,10 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
     from client_app.local_round import Client
     from strategies import Federation, Member, create
     from strategies.federation import to_arrays
+    from tests.flower.messages import identify
 
     torch.set_num_threads(1)
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
+    identify()
 
     def player(name: str, values: dict[str, Any]) -> Any:
         method = name.partition(",")[0]

@@ -3,9 +3,9 @@
 import json
 
 from flwr.app import ConfigRecord, Context, RecordDict
-from flwr.common.logger import log
 
 from bract.errors import BractError
+from bract.log import log
 from bract.wire.messages import REPORT
 from client_app.data import cache
 from client_app.local_round import Client

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.common.logger import log
 
 from bract.adapter.layout import PARTS, Parts
 from bract.errors import BractError
 from bract.files import home
+from bract.log import log
 from bract.models.lora_model import Classifier
 from bract.results.export import Export
 from bract.tasks.classification import Measured, measure

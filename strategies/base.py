@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from bract.adapter.layout import FACTORS, Part, Parts
 from bract.errors import BractError
+from bract.log import log
 from bract.privacy.accounting import Use
 from bract.wire import messages
 from bract.wire.codec import Codec

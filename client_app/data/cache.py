@@ -5,7 +5,6 @@ import sys
 from functools import lru_cache
 
 import numpy as np
-from flwr.common.logger import log
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
@@ -13,6 +12,7 @@ from bract.adapter.layout import Layout, Parts
 from bract.data.partition import Partition
 from bract.data.tables import LabelSet, Table, label_set, load, stamp
 from bract.files import home, locked
+from bract.log import log
 from bract.models.lora_model import Classifier, Shape, build, pick_device
 from bract.settings.schema import DataSettings
 from bract.tasks.classification import Examples, examples, pad_id, tokenise

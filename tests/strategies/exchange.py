@@ -9,6 +9,7 @@ from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
 from strategies import Federation, Member
 from strategies.federation import to_arrays
+from tests.flower.messages import stamp
 
 # One module, two ranks: A is 2 x 2 (a row a rank), B rank-first is 2 x 1.
 LAYOUT = Layout((Module("m", 2, 1),), rank=2)
@@ -35,7 +36,7 @@ def sent(strategy, round_=1, parts=None):
         parts = {**parts, "head": np.zeros(layout.size("head"), np.float32)}
     messages = list(strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None))
     for i, message in enumerate(messages):
-        message.metadata.__dict__["_message_id"] = f"m{i}"
+        stamp(message, message_id=f"m{i}")
     return messages
 
 
