@@ -46,9 +46,11 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
     from client_app.local_round import train_round
     from strategies import Federation, Member, create
     from strategies.federation import Head, to_arrays
+    from tests.flower.messages import identify
     from tests.harness import InProcessGrid
 
     torch.set_num_threads(1)
+    identify()
     grid = InProcessGrid(0, {})  # which no strategy asks
 
     def trainer(name: str, values: dict[str, Any]) -> Callable[[int], float]:

@@ -31,7 +31,8 @@ from safetensors.numpy import load_file
 
 from bract.settings.schema import Settings, read
 from server_app.rounds import run
-from tests.harness import InProcessGrid, read_back, tiny_data, tiny_model
+from tests.flower.messages import read_back
+from tests.harness import InProcessGrid, tiny_data, tiny_model
 
 METHODS = ("fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora")
 RANKED = ("lora-a2", "hetlora", "flexlora")

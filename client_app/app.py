@@ -8,9 +8,9 @@ from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.common.logger import log
 
 from bract.errors import BractError
+from bract.log import log
 from bract.wire.messages import METRICS, REPORT
 
 ERROR = 40

@@ -2,11 +2,11 @@
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
-from flwr.common.logger import log
 
 from bract.adapter.layout import Parts
 from bract.errors import BractError
 from bract.files import home
+from bract.log import log
 from bract.models.lora_model import LoraModel
 from bract.results.export import Export
 from bract.tasks.task import Sums

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
@@ -21,6 +20,7 @@ from bract.adapter.layout import FACTORS, Part, Parts
 from bract.directives.directive import Directive
 from bract.directives.personal import PersonalPhase
 from bract.errors import BractError
+from bract.log import log
 from bract.privacy.accounting import Use
 from bract.wire import messages
 from bract.wire.codec import Codec

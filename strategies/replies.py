@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from math import fsum
 
 from flwr.app import Message, MetricRecord
-from flwr.common.logger import log
 
 from bract.errors import BractError
+from bract.log import log
 from bract.wire import messages
 from strategies.federation import Member, reason
 

@@ -4,13 +4,13 @@ import hashlib
 import sys
 from functools import lru_cache
 
-from flwr.common.logger import log
 from safetensors import SafetensorError
 
 from bract.adapter.layout import Layout, Parts
 from bract.data.partition import Partition
 from bract.data.tables import described, load, stamp
 from bract.files import home, locked
+from bract.log import log
 from bract.models.lora_model import LoraModel, Shape, build, pick_device
 from bract.settings.schema import DataSettings
 from bract.tasks.registry import task_of

@@ -3,9 +3,8 @@
 import logging
 from functools import lru_cache
 
-from flwr.common.logger import log
-
 from bract.errors import BractError
+from bract.log import log
 from bract.models.lora_model import Classifier
 from bract.settings.schema import TrainSettings
 from bract.tasks.task import Losses

@@ -13,6 +13,7 @@ from bract.results.run_folder import read_rows
 from bract.wire.messages import PAYLOAD, get_payload
 from bract.wire.payload import HEADER
 from server_app.checkpoint import Checkpoint
+from tests.flower.messages import stamp
 
 METHODS = {
     "fedit": {},
@@ -42,7 +43,7 @@ def lost(partition, reply):
 def fail(partition, reply):
     changed = lost(partition, reply)
     if changed is not reply:
-        changed.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+        stamp(changed, reply_to_message_id=reply.metadata.reply_to_message_id)
     return changed
 
 

@@ -12,7 +12,7 @@ from bract.results.run_folder import read_rows
 from bract.wire.messages import METRICS, PAYLOAD, TRAIN
 from client_app.privacy.ledger import ledger_path, opened
 from server_app.checkpoint import Checkpoint
-from tests.harness import read_back
+from tests.flower.messages import read_back
 
 PRIVATE = {"privacy.unit": "example", "train.batch": 8, "train.steps": 4, "privacy.epsilon": 8.0, "rounds": 3}
 METHODS = ["fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]

@@ -25,6 +25,7 @@ from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays, to_parts
+from tests.flower.messages import stamp
 from tests.harness import InProcessGrid
 
 NPY_HEADER = 128  # Flower sends the array in NumPy's own format
@@ -328,8 +329,7 @@ def test_a_worker_that_died_ends_the_run_at_once(play):
         if reply.metadata.message_type != TRAIN:
             return reply
         dead = Message(Error(code=0, reason="ActorDiedError"), reply_to=reply)
-        dead.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
-        return dead
+        return stamp(dead, reply_to_message_id=reply.metadata.reply_to_message_id)
 
     with pytest.raises(BractError, match="a worker process died.*ActorDiedError"):
         play(tamper=tamper)
@@ -429,8 +429,7 @@ def test_without_a_number_those_that_are_there_at_the_deadline_take_part(play):
         if partition != 2 or reply.metadata.message_type != JOIN:
             return reply
         lost = Message(Error(code=5, reason="Node unavailable"), reply_to=reply)
-        lost.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
-        return lost
+        return stamp(lost, reply_to_message_id=reply.metadata.reply_to_message_id)
 
     folder, _ = play({"federation.deadline": 2.0}, tamper=tamper)
     assert folder.rounds()[-1]["clients"] == 2
