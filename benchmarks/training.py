@@ -124,7 +124,7 @@ class Trainer:
         descent = Descent(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
         engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, pad=1)
-        draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
+        draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
             source: Any = PlainGradients(engine, flat, 1, np.random.default_rng(0))
             if "plain" not in self.name:
