@@ -49,8 +49,9 @@ from bract.tasks.classification import examples, pad_id
 from bract.wire import messages
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
+from client_app.client import Client
 from client_app.data import cache
-from client_app.local_round import Client
+from client_app.local_round import train_round
 from client_app.privacy import clip
 
 Text = tuple[str, str]  # and its label
@@ -108,7 +109,7 @@ def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Release
     for number in range(1, values["rounds"] + 1):
         plan = Plan(number, "audit", trains=("B",), sends=("B",), receives=("B",))
         data = messages.payload_record(pack(layout, Payload(number, {"B": now})))
-        reply = client.train(RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: data}))
+        reply = train_round(client, RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: data}))
         status, why = messages.report(reply)
         if status != "done":
             raise RuntimeError(f"round {number}: the client abstained: {why}")
@@ -132,7 +133,7 @@ def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
     for parameter in parameters:
         parameter.requires_grad_(True)
     rows = []
-    for tokens, label in zip(shard.tokens, shard.labels, strict=True):
+    for tokens, label in zip(shard.tokens, shard.targets, strict=True):
         ids, mask = batch_of([tokens], pad_id(place), net.device)
         found = torch.autograd.grad(functional.cross_entropy(net(ids, mask), torch.tensor([label])), parameters)
         row = net.flat("B", list(found)).astype(np.float64)

@@ -42,7 +42,8 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
     from bract.adapter import initial
     from bract.settings.checks import BY_RANK
     from bract.settings.schema import read
-    from client_app.local_round import Client
+    from client_app.client import Client
+    from client_app.local_round import train_round
     from strategies import Federation, Member, create
     from strategies.federation import to_arrays
 
@@ -68,7 +69,7 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
         def play(round_: int) -> float:
             (message,) = strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None)  # no grid
             start = time.process_time()
-            client.train(message.content)
+            train_round(client, message.content)
             return time.process_time() - start
 
         return play

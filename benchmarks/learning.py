@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ from bract.settings.schema import Settings, read
 if TYPE_CHECKING:
     import numpy as np
 
-    from bract.tasks.classification import Examples
+    from bract.tasks.task import Examples
 
 CLIENTS = 10
 COMMON: dict[str, object] = {"privacy.unit": "none", "train.batch": 8, "train.steps": 20}
@@ -62,8 +61,8 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
 
     from bract.adapter.layout import Part
     from bract.models.lora_model import shape
-    from bract.settings.steps import steps_of
-    from bract.tasks.classification import examples, measure, pad_id
+    from bract.settings.steps import steps_in_round
+    from bract.tasks.classification import examples, losses, measure, pad_id
     from client_app.data import cache
     from client_app.training.loop import train
     from strategies.federation import head_mode
@@ -82,15 +81,15 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         return examples(texts, names, labels.names, form.place, settings.data.max_length)
 
     chosen = shards if central else shards[:1]
-    steps = settings.rounds * sum(steps_of(settings.train, len(s.train)) for s in chosen)
+    steps = settings.rounds * sum(steps_in_round(settings.train, len(s.train), private=False).total for s in chosen)
     parts: tuple[Part, ...] = ("B",)
     if head_mode(settings, form.head_init) != "frozen":
         parts = ("B", "head")
     if everything:
         parts = ("A", "B", "head")
     train(
-        net, of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps),
-        parts, np.random.default_rng(seed), pad=pad_id(form.place),
+        net, of(np.concatenate([s.train for s in chosen])), settings.train,
+        parts, np.random.default_rng(seed), losses=losses, pad=pad_id(form.place), steps=steps,
     )  # fmt: skip
     measured = measure(net, of(np.concatenate([s.holdout for s in shards])))
     return measured.correct / measured.examples

@@ -89,7 +89,8 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     import torch
 
     from bract.models.lora_model import shape
-    from bract.tasks.classification import Examples, measure, pad_id
+    from bract.tasks.classification import losses, measure, pad_id
+    from bract.tasks.task import Examples
     from client_app.data import cache
     from client_app.training.loop import train
     from server_app.rounds import between_clients
@@ -109,12 +110,12 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
             net.set(part, vector, net.layout)
         train(
             net, examples, settings.train, ("A", "B", "head"), rng, steps=count,
-            pad=pad_id(form.place),
+            losses=losses, pad=pad_id(form.place),
         )  # fmt: skip
 
     if pooled:
         tokens = [t for s in shards for t in s.train.tokens]
-        fit(Examples(tokens, np.concatenate([s.train.labels for s in shards])), steps * CLIENTS)
+        fit(Examples(tokens, np.concatenate([s.train.targets for s in shards])), steps * CLIENTS)
     found = []
     for shard in shards:
         if not pooled and len(shard.train):

@@ -29,8 +29,10 @@ from bract.models.lora_model import build, shape
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings, read
-from bract.tasks.classification import Examples
-from client_app.training.loop import Private, train
+from bract.tasks.classification import losses
+from bract.tasks.task import Examples
+from client_app.privacy.private import Private
+from client_app.training.loop import train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 
@@ -77,7 +79,17 @@ def main() -> None:
                 for part, vector in start.items():
                     net.set(part, vector, layout)
                 private = Private(replace(quiet, sigma=s), SecureNoise())
-                train(net, nothing, descent, parts, np.random.default_rng(0), pad=0, private=private)
+                train(
+                    net,
+                    nothing,
+                    descent,
+                    parts,
+                    np.random.default_rng(0),
+                    losses=losses,
+                    pad=0,
+                    steps=1,
+                    private=private,
+                )
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))
         one, two = (statistics.mean(found[both]) for both in (False, True))
         print(f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"

@@ -31,7 +31,8 @@ from bract.models.lora_model import Classifier, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import Examples, tokenise
+from bract.tasks.classification import losses, tokenise
+from bract.tasks.task import Examples
 from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.opacus import MICRO, OpacusEngine
@@ -123,7 +124,7 @@ class Trainer:
         flat, noise = opened(net), SecureNoise(seed)
         descent = Descent(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
-        engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, pad=1)
+        engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, losses=losses, pad=1)
         draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
             source: Any = PlainGradients(engine, flat, 1, np.random.default_rng(0))
@@ -147,7 +148,7 @@ def small(trainer: Trainer) -> dict[str, float]:
     net, examples, rows = trainer.net, trainer.examples, np.arange(trainer.mechanism.batch, dtype=np.int64)
     flat = opened(net)
     descent = Descent(flat, TrainSettings(), 0.004)
-    with pick(TrainSettings(), net, flat, pad=1) as engine:
+    with pick(TrainSettings(), net, flat, losses=losses, pad=1) as engine:
         groups = engine.split(examples, rows, clipped=True)
         work: dict[str, Callable[[], Any]] = {
             "building batches": lambda: [batch_of([examples.tokens[i] for i in g], 1, net.device) for g in groups],

@@ -18,6 +18,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from bract.adapter.layout import FACTORS, Part, Parts
+from bract.directives.directive import Directive
+from bract.directives.personal import PersonalPhase
 from bract.errors import BractError
 from bract.wire import messages
 from bract.wire.codec import Codec
@@ -30,7 +32,6 @@ from strategies.protection import protection_of
 from strategies.replies import (
     ClientRow,
     RoundReplies,
-    as_slots,
     measured,
     note_figures,
     payload_of,
@@ -86,6 +87,7 @@ class FederatedLora(Strategy):
         head: tuple[Part, ...] = ("head",) if self.federation.layout.head else ()
         shared = head if self.federation.head == "shared" else ()
         local = head if self.federation.head == "local" else ()
+        steps = self.federation.strategy.personal_steps
         return Plan(
             round=server_round,
             federation=self.federation.name,
@@ -93,6 +95,7 @@ class FederatedLora(Strategy):
             sends=(*parts, *shared),
             receives=(*parts, *shared),
             keeps=local,
+            do=(PersonalPhase(steps),) if steps else (),
             rank=member.own,
             joined=self._joined.get(member.partition, 0),
         )
@@ -210,13 +213,8 @@ class FederatedLora(Strategy):
 
     def slots_fit(self, plan: Plan, payload: Payload) -> bool:
         """Whether a reply carries the slots that the plan lets it carry."""
-        got, carried = payload.slots, as_slots(plan)
-        if plan.select is not None:
-            allowed = np.arange(self.federation.layout.slots) if carried is None else carried
-            return got is not None and len(got) == plan.select.count and bool(np.isin(got, allowed).all())
-        if got is None or carried is None:
-            return got is carried
-        return np.array_equal(got, carried)
+        deciding = next((directive for directive in plan.do if directive.decides_slots), Directive())
+        return deciding.sent(self.federation.layout, plan.carried, payload.slots)
 
     def weigh(self, row: ClientRow, payload: Payload) -> float:
         """The client's weight in the mean, where there is one.
@@ -257,7 +255,7 @@ class FederatedLora(Strategy):
         """
         self._arrays, self._packed, self._measuring = to_parts(arrays), {}, []
         for member in sorted(self.federation.members):
-            plan = replace(self.plan(server_round, member), trains=(), sends=(), select=None, changes=False)
+            plan = self.plan(server_round, member).measuring()
             self._measuring.append((self._message(plan, member, messages.EVALUATE, "float32"), member))
         return [message for message, _ in self._measuring]
 
@@ -276,7 +274,7 @@ class FederatedLora(Strategy):
         """A message for one member; those who receive the same share one packed array."""
         key = (plan.receives, plan.slots)
         if key not in self._packed:
-            layout, slots = self.federation.layout, as_slots(plan)
+            layout, slots = self.federation.layout, plan.carried
             parts: Parts = {part: layout.cut(part, self._arrays[part], slots) for part in plan.receives}
             rng = np.random.default_rng([self.federation.seed, 4, plan.round])
             data = pack(layout, Payload(plan.round, parts, slots), codec or self.federation.codec, rng)

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from flwr.app import Message, MetricRecord, RecordDict
 from flwr.common.logger import log
-from numpy.typing import NDArray
 
 from bract.adapter.layout import Layout
 from bract.errors import BractError, one_line
@@ -84,7 +83,7 @@ class RoundReplies:
         message, plan = self._asked[partition]
         row = ClientRow(self._round, partition, "failed", "no reply by the deadline")
         row.download_bytes = messages.payload_bytes(message)
-        row.download_values = sum(self._layout.size(part, as_slots(plan)) for part in plan.receives)
+        row.download_values = sum(self._layout.size(part, plan.carried) for part in plan.receives)
         return row
 
 
@@ -138,11 +137,6 @@ def reason(reply: Message) -> str:
         if mark in text:
             text = text.rpartition(mark)[2].partition("\n")[0]
     return one_line(text).removesuffix("'>")
-
-
-def as_slots(plan: Plan) -> NDArray[np.int64] | None:
-    """The plan's slots as an index; None for all."""
-    return None if plan.slots is None else np.array(plan.slots, dtype=np.int64)
 
 
 def measured(replies: Iterable[Message], asked: Sequence[tuple[Message, Member]]) -> MetricRecord:

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from bract.settings.schema import Settings
+from bract.adapter.layout import Part
+from bract.settings.schema import Settings, TrainSettings
+from bract.settings.steps import steps_in_round
+from bract.tasks.classification import losses
+from bract.tasks.task import Examples
 from client_app.app import app as client_app
+from client_app.training.loop import Trained, train
 
 RUN_ID = 1
 
@@ -202,6 +208,19 @@ def tiny_data(path: Path, copies: int = 6) -> Path:
             lines += [f"{text} {['', 'please', 'now'][copy % 3]},{label},site{copy % 3}" for text in texts]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, ...], **more: Any) -> Trained:
+    """Local training as the settings say, of texts with labels."""
+    steps = steps_in_round(settings, len(shard), private=False).total
+    return train(
+        net,
+        shard,
+        settings,
+        parts,
+        more.pop("rng", np.random.default_rng(0)),
+        **{"losses": losses, "pad": 0, "steps": steps, **more},
+    )
 
 
 def settings_of(values: dict[str, Any]) -> dict[str, Any]:

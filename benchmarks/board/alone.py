@@ -12,7 +12,9 @@ from bract.adapter.layout import Parts
 from bract.data.tables import Table, load_test
 from bract.models.lora_model import Classifier, shape
 from bract.settings.schema import Settings, read
-from bract.tasks.classification import Examples, examples, measure, pad_id
+from bract.settings.steps import steps_in_round
+from bract.tasks.classification import examples, losses, measure, pad_id
+from bract.tasks.task import Examples
 from client_app.data import cache
 from client_app.training.loop import train
 from server_app.rounds import between_clients
@@ -37,9 +39,10 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
         shard = cache.shard(settings.data, settings.seed, nodes, client, net.shape.place)
         for part, vector in first.items():
             net.set(part, vector, net.layout)
+        steps = steps_in_round(settings.train, len(shard.train), private=False).total
         for number in range(settings.rounds if len(shard.train) else 0):
             rng = np.random.default_rng([settings.seed, client, number])
-            train(net, shard.train, settings.train, parts, rng, pad=pad_id(net.shape.place))
+            train(net, shard.train, settings.train, parts, rng, losses=losses, pad=pad_id(net.shape.place), steps=steps)
         if len(shard.holdout):
             own.append(measure(net, shard.holdout))
         if len(whole):

@@ -13,11 +13,7 @@ from bract.privacy.accounting import USELESS, Accountant, Use, epsilon, noise_fo
 from bract.privacy.noise import SecureNoise
 from bract.privacy.spending import PrivacySpending
 from bract.settings.schema import PrivacySettings, TrainSettings
-from bract.wire.plan import Select
-
-# A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
-RATES_AN_OCTAVE = 4
-
+from bract.settings.steps import Before, sampling_rate, steps_in_round
 
 SAFE = 1 - 1e-5  # of the clip: what is rounded on the way must not let anything past it
 
@@ -65,9 +61,9 @@ class Mechanism:
     sigma: float  # noise multiplier: of the clip
     rate: float
     batch: float  # by which noisy sums are divided: near rate * records, and no secret
-    steps: int  # in a round, those of a probe included
+    steps: int  # in a round, those before training included
     rounds: int
-    probe: int = 0  # steps that select slots, out of `steps`
+    before: int = 0  # steps before training (LoRA-A2's probe), out of `steps`
 
     @property
     def deviation(self) -> float:
@@ -110,16 +106,12 @@ class Mechanism:
         return PrivacySpending(known, self.sigma, self.rate, self.steps, rounds, plain, limit)
 
 
-def coarse_rate(batch: int, examples: int) -> float:
-    """Batch / examples, to the nearest power of 2**(1/4), and at most 1."""
-    exact = batch / examples
-    return float(min(1.0, 2.0 ** (round(math.log2(exact) * RATES_AN_OCTAVE) / RATES_AN_OCTAVE)))
-
-
 def find(
-    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, select: Select | None = None
+    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, before: Iterable[Before] = ()
 ) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds of a client with so many examples.
+
+    `before` are what takes steps before training: directives of the plan. Their steps are part of the mechanism's.
 
     Raises BractError, saying what could be changed, where there is none that one would want.
     """
@@ -133,14 +125,9 @@ def find(
             f"train.batch = {train.batch}: a client has fewer examples, so it would be all of them in every step; "
             "set a smaller train.batch"
         )
-    rate = coarse_rate(train.batch, examples)
-    # From the rate and not from the exact number of examples, which the number of steps would tell.
-    epoch = math.ceil(1 / rate)
-    training = train.steps or train.epochs * epoch
-    probe = min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
-    probe = probe if select is not None and select.probes else 0
-    steps = training + (probe if select is not None and select.extra else 0)
-    sigma = _noise(privacy, rate, steps * rounds, "rounds, train.steps or train.batch")
+    rate = sampling_rate(train.batch, examples)
+    steps = steps_in_round(train, examples, before, private=True)
+    sigma = _noise(privacy, rate, steps.total * rounds, "rounds, train.steps or train.batch")
     accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(
         epsilon=privacy.epsilon,
@@ -150,9 +137,9 @@ def find(
         sigma=sigma,
         rate=rate,
         batch=train.batch,
-        steps=steps,
+        steps=steps.total,
         rounds=rounds,
-        probe=probe,
+        before=steps.before,
     )
 
 

@@ -8,25 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from bract.batching import by_length
 from bract.models.lora_model import Classifier, batch_of, tokenizer
+from bract.tasks.task import Examples, Tokens
 
 MOST = 4096  # tokens measured together
-
-Tokens = Sequence[NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Tokenised texts with the numbers of their labels."""
-
-    tokens: Tokens
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True)
@@ -74,9 +63,14 @@ def logits(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
     return found
 
 
+def losses(model: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy of each text."""
+    return functional.cross_entropy(model(ids, mask), targets, reduction="none")
+
+
 def measure(model: Classifier, held: Examples) -> Measured:
     """How many of the examples the model gets right, and the sum of its losses."""
     found = torch.from_numpy(logits(model, held.tokens))
-    labels = torch.from_numpy(held.labels)
+    labels = torch.from_numpy(held.targets)
     loss = functional.cross_entropy(found.double(), labels, reduction="sum")
     return Measured(len(held), int((found.argmax(-1) == labels).sum()), float(loss))

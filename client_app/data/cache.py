@@ -15,7 +15,8 @@ from bract.data.tables import LabelSet, Table, label_set, load, stamp
 from bract.files import home, locked
 from bract.models.lora_model import Classifier, Shape, build, pick_device
 from bract.settings.schema import DataSettings
-from bract.tasks.classification import Examples, examples, pad_id, tokenise
+from bract.tasks.classification import examples, pad_id, tokenise
+from bract.tasks.task import Examples
 from client_app.data.shards import Shard, Shared, read, write
 
 WARNING = 30

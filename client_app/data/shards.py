@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from bract.data.tables import LabelSet
 from bract.files import replacing
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples
 
 KEPT = 4  # files of so many runs
 
@@ -61,7 +61,7 @@ def write(path: Path, labels: LabelSet, shards: Iterable[Shard]) -> None:
         for part in (shard.train, shard.holdout):
             tokens.append(np.concatenate([np.zeros(0, np.int32), *part.tokens]))
             lengths.append(np.array([len(ids) for ids in part.tokens], dtype=np.int64))
-            classes.append(part.labels)
+            classes.append(part.targets)
             counts.append(len(part))
     arrays = {
         "tokens": np.concatenate(tokens),

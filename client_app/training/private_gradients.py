@@ -10,7 +10,7 @@ from torch import Tensor
 from bract.errors import BractError
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples
 from client_app.engine.engine import Engine
 from client_app.engine.flat_buffer import Flat
 from client_app.privacy.clip import Clip

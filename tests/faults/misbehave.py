@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from bract.adapter.layout import Layout
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import HEADER, Payload, pack
-from client_app import honest, local_round
+from client_app import client, honest, local_round
 
 PLACE = Path(os.environ["FAULTS_HOME"])
 
@@ -47,7 +47,7 @@ def misbehave(message, context, call_next):
         reply.content[PAYLOAD] = payload_record(data)
     if kind == "layout":
         plan = json.loads(message.content[PLAN]["plan"])
-        mine = local_round.Client.of(context).layout
+        mine = client.Client.of(context).layout
         other = Layout(mine.modules, mine.rank + 1, mine.head, mine.variant)
         parts = {part: np.zeros(other.size(part), dtype=np.float32) for part in plan["sends"]}
         reply.content[PAYLOAD] = payload_record(pack(other, Payload(round_, parts)))

@@ -226,7 +226,7 @@ def test_personal_models_are_written_by_their_clients(play, home):
     import bract
     from bract.settings.schema import read
     from bract.tasks.classification import measure
-    from client_app.local_round import Client
+    from client_app.client import Client
 
     values = {"strategy.name": "fedsa", "rounds": 3, "train.epochs": 3}
     folder, grid = play(values)

@@ -11,12 +11,14 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from bract.adapter.layout import PARTS, Layout, Module, Tensor
+from bract.directives.prune import Prune
+from bract.directives.select import Select
 from bract.errors import BractError
 from bract.settings.schema import Settings, declared, read
 from bract.wire.codec import CODECS
 from bract.wire.messages import PAYLOAD, PRIVACY, get_payload, payload_record, privacy_spending
 from bract.wire.payload import HEADER, Payload, pack, unpack
-from bract.wire.plan import KEY, Plan, Prune, Select
+from bract.wire.plan import KEY, Plan
 
 LAYOUT = Layout((Module("q", 3, 2), Module("v", 4, 5)), rank=3, head=(Tensor("w", (2, 3)), Tensor("b", (2,))))
 SLOWEST, GROWTH = 1.0, 64 << 10  # seconds for one input on a busy machine; kB of the process's peak
@@ -116,8 +118,8 @@ def test_plans_and_privacy_spending():
     rng = random.Random(1)
     plans = [
         Plan(1, "f1", ("B",), ("B",), ("B",)),
-        Plan(2, "f1", ("A",), ("A",), ("A", "B"), slots=(0, 2, 5), select=Select(2), changes=True),
-        Plan(3, "f1", ("A", "B"), ("A", "B"), ("A", "B"), slots=(0, 3), prune=Prune(0.9, 0.1), rank=2.0, joined=1),
+        Plan(2, "f1", ("A",), ("A",), ("A", "B"), slots=(0, 2, 5), do=(Select(2),), changes=True),
+        Plan(3, "f1", ("A", "B"), ("A", "B"), ("A", "B"), slots=(0, 3), do=(Prune(0.9, 0.1),), rank=2.0, joined=1),
     ]
     numbers = {"epsilon": 1.5, "sigma": 2.0, "sample_rate": 0.1, "steps": 5, "rounds": 1, "limit": None}
     line = json.dumps({**numbers, "uses": [[2.0, 0.1, 5]]})
