@@ -40,8 +40,10 @@ from torch.nn import functional
 
 from bract.batching import batch_of
 from bract.data.demo import generator
+from bract.privacy import mechanism
 from bract.privacy.accounting import epsilon
 from bract.privacy.noise import SecureNoise
+from bract.privacy.spending import PrivacySpending
 from bract.settings.schema import Settings, read
 from bract.tasks.tokens import pad_id
 from bract.wire import messages
@@ -50,7 +52,7 @@ from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.data import cache
 from client_app.local_round import train_round
-from client_app.privacy import budget, clip
+from client_app.privacy import clip
 
 Text = tuple[str, str]  # and its label
 Values = NDArray[np.float64]
@@ -77,12 +79,12 @@ class Released:
 
     client: Client
     pairs: list[tuple[Values, Values]]
-    line: dict[str, Any]
+    spending: PrivacySpending
 
     @property
     def claim(self) -> float:
         """Epsilon, as the client states it."""
-        return float(self.line["epsilon"])
+        return math.inf if self.spending.epsilon is None else self.spending.epsilon
 
 
 def settings_of(model: str, labels: Sequence[str], folder: Path, **values: Any) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Release
     with (folder / "data.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *texts])
     client = Client(read({**values, "data.source": f"file:{folder / 'data.csv'}"}), 0, 1)
-    layout, pairs, line = client.layout, [], None
+    layout, pairs, spending = client.layout, [], None
     now = np.zeros(layout.size("B"), np.float32)
     for number in range(1, values["rounds"] + 1):
         plan = Plan(number, "audit", trains=("B",), sends=("B",), receives=("B",))
@@ -121,9 +123,9 @@ def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Release
             raise RuntimeError(f"round {number}: the client abstained: {why}")
         after = unpack(layout, messages.get_payload(reply), round=number, parts=["B"]).parts["B"]
         pairs.append((now.astype(np.float64), after.astype(np.float64)))
-        line, now = messages.privacy_line(reply), after
-    assert line is not None
-    return Released(client, pairs, line)
+        spending, now = messages.privacy_spending(reply), after
+    assert spending is not None
+    return Released(client, pairs, spending)
 
 
 def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
@@ -155,9 +157,9 @@ def presence(
 
     `rounds` are the gradients at each round's start, where they are known already.
     """
-    settings, line = found.client.settings, found.line
-    drawn = line["sample_rate"] * line["steps"]  # how often a text that is there is expected in a round
-    noise = line["steps"] * (line["sigma"] * settings.privacy.clip) ** 2
+    settings, spending = found.client.settings, found.spending
+    drawn = spending.sample_rate * spending.steps  # how often a text that is there is expected in a round
+    noise = spending.steps * (spending.sigma * settings.privacy.clip) ** 2
     square = np.eye(len(texts)) * trust * noise / (drawn / 2) ** 2
     right = np.zeros(len(texts))
     for number, (before, after) in enumerate(found.pairs):
@@ -198,7 +200,7 @@ def two_worlds(values: dict[str, Any], ordinary: Sequence[Text], canary: Text, t
             first = gradients(found.client, every, found.pairs[0][0]) if first is None else first
             scores[there].append(presence(found, every, [first] * len(found.pairs))[-1])
             claim = max(claim, found.claim)
-            public.add(tuple(found.line[key] for key in ("sample_rate", "sigma", "steps")))
+            public.add((found.spending.sample_rate, found.spending.sigma, found.spending.steps))
     if len(public) > 1:
         raise RuntimeError(f"the number of examples alone tells the worlds apart: {public}; take another")
     half = trials // 2
@@ -253,7 +255,7 @@ def broken(how: str) -> AbstractContextManager[object]:
     if how == "noise":
         return patch.object(SecureNoise, "normal", lambda self, count: np.zeros(count))
     if how == "rounds":
-        return patch.object(budget, "epsilon", lambda uses, *more: epsilon(list(uses)[-1:], *more))
+        return patch.object(mechanism, "epsilon", lambda uses, *more: epsilon(list(uses)[-1:], *more))
     return nullcontext()
 
 

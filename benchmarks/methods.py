@@ -23,10 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bract.cli.simulation import cpus
 from bract.files import home
+from bract.results.report.pages import mean_between
 from bract.results.run_folder import read_rows
 from bract.settings.schema import read
 from server_app.checkpoint import Checkpoint
-from strategies.diagnostics import mean_between
 
 CLIENTS = 10
 COMMON: dict[str, Any] = {

@@ -129,7 +129,7 @@ class Trainer:
         descent = Descent(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
         engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, losses=losses, pad=1)
-        draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
+        draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
             source: PlainGradients | PrivateGradients
             if "plain" in self.name:

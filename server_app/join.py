@@ -20,7 +20,7 @@ from bract.wire.payload import unpack
 from server_app.progress import say
 from server_app.transport import NODE_LOST, exchange, take
 from strategies import Member
-from strategies.federation import reason
+from strategies.replies import reason
 
 
 @dataclass(frozen=True)

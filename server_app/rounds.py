@@ -114,13 +114,12 @@ class Rounds:
 
     def _merged(self, state: Checkpoint, start: float) -> Pending:
         """Train and merge the next round, or take up one whose noise is drawn already."""
-        number, mechanism = state.round + 1, self.strategy.federation.mechanism
-        if mechanism is not None:
-            pending = Pending.load(self.folder.pending, state)
-            if pending is not None:
-                self.strategy.recall(pending.after.memory)
-                return pending
-            privacy_report.spend(self.strategy, mechanism)
+        number, protection = state.round + 1, self.strategy.protection
+        pending = Pending.load(self.folder.pending, state) if protection.noisy else None
+        if pending is not None:
+            self.strategy.recall(pending.after.memory)
+            return pending
+        protection.spend()
         self.strategy.on_reply = lambda partition, done, total: say(
             f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
@@ -134,8 +133,8 @@ class Rounds:
         # Where all that were sampled abstained, the round leaves the factors as they are.
         parts = state.parts if arrays is None else to_parts(arrays)
         after = replace(state, round=number, parts=parts, memory=self.strategy.memory())
-        merged = Pending(after, [asdict(row) for row in rows], dict(trained or {}), self.strategy.picture)
-        if mechanism is not None:
+        merged = Pending(after, [asdict(row) for row in rows], dict(trained or {}), self.strategy.diagnostics)
+        if protection.noisy:
             merged.save(self.folder.pending)
         self.state_privacy()  # before anybody is told of the result
         return merged
@@ -145,8 +144,10 @@ class Rounds:
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
-        lines, silent = privacy_report.lines(self.strategy, self.settings.privacy), privacy_report.silent(self.strategy)
-        privacy_report.write(self.folder, privacy_report.statement(self.settings, lines, keeps, silent))
+        protection = self.strategy.protection
+        spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
+        statement = privacy_report.statement(self.settings, spendings, keeps, protection.silent())
+        privacy_report.write(self.folder, statement)
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
@@ -196,9 +197,9 @@ class Rounds:
 
 def spent(strategy: FederatedLora, settings: Settings) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
-    known = [line["epsilon"] for line in privacy_report.lines(strategy, settings.privacy).values()]
-    known += [settings.privacy.epsilon] * (bool(known) and bool(privacy_report.silent(strategy)))
-    return None if not known or None in known else max(known)
+    spendings = strategy.protection.spendings(strategy.federation, settings.privacy)
+    silent = strategy.protection.silent()
+    return privacy_report.largest_epsilon(spendings, silent, settings.privacy.epsilon) if spendings else None
 
 
 def between_clients(correct: Sequence[int], counts: Sequence[int]) -> dict[str, float | None]:

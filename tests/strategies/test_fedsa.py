@@ -30,8 +30,8 @@ def test_the_merge_by_hand():
     found = merged(fedsa, replies)
     assert found["A"].tolist() == [2, 2, 1, 1, 2, 2]
     assert found["B"].tolist() == PAIR_B.tolist()
-    assert "distance_A" in fedsa.picture
-    assert "distance_B" not in fedsa.picture  # the server cannot know it
+    assert "distance_A" in fedsa.diagnostics
+    assert "distance_B" not in fedsa.diagnostics  # the server cannot know it
 
 
 def test_b_may_pass_from_client_to_client():

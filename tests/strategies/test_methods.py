@@ -259,7 +259,7 @@ def test_a_traceback_around_a_client_s_words_is_cut_off():
     """As Ray wraps them: the words stand in the middle."""
     from flwr.app import Error, Message, RecordDict
 
-    from strategies.federation import reason
+    from strategies.replies import reason
 
     text = "<class 'RayTaskError'>:<'ray::run()\nbract.errors.BractError: data.source: there is no file /x\n\nThe above"
     asked = stamp(Message(RecordDict(), dst_node_id=1, message_type="train"), message_id="m")
@@ -269,7 +269,7 @@ def test_a_traceback_around_a_client_s_words_is_cut_off():
 def test_flower_s_words_around_an_exception_are_cut_off():
     from flwr.app import Error, Message, RecordDict
 
-    from strategies.federation import reason
+    from strategies.replies import reason
 
     asked = stamp(Message(RecordDict(), dst_node_id=1, message_type="train"), message_id="m")
     for text, words in (

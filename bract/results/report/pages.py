@@ -202,13 +202,14 @@ def _compared(diagnostics: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in diagnostics:
         ranks = row.get("ranks") or []
-        means = [_off_diagonal(row.get(key) or []) for key in known]
+        means = [mean_between(row.get(key) or []) for key in known]
         cells = [NONE if mean is None else f"{mean:.3f}" for mean in means]
         rows.append([str(row["round"]), *cells, f"{sum(ranks) / len(ranks):.3g}" if ranks else NONE])
     return ["Round", *(COMPARED[key] for key in known), "Ranks"], rows
 
 
-def _off_diagonal(matrix: Sequence[Sequence[float]]) -> float | None:
+def mean_between(matrix: Sequence[Sequence[float]]) -> float | None:
+    """The mean over pairs of different clients; None where there are none."""
     others = [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
     return sum(others) / len(others) if others else None
 
