@@ -77,8 +77,9 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
         *ranks_line(everyone, settings),
-        f"data       {len(table):,} texts, {outputs.size} {'labels' if outputs.names else 'outputs'}, {clients} clients with {examples[0]} to "
-        f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
+        f"data       {len(table):,} texts, {outputs.size} {'labels' if outputs.names else 'outputs'}, {clients} clients "
+        f"with {examples[0]} to {examples[-1]} examples to train on"
+        + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
         f"{steps[-1].training} steps of {settings.train.batch} in each"
         + "".join(f", after {what} of {steps[0].before} to {steps[-1].before}" for what in before),

@@ -260,8 +260,8 @@ class FederatedLora(Strategy):
         return [message for message, _ in self._measuring]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
-        """Accuracy and mean loss over all held-out examples of the clients that answered."""
-        return measured(replies, self._measuring)
+        """The task's figures over all held-out examples of the clients that answered."""
+        return measured(replies, self._measuring, self.federation.task)
 
     def summary(self) -> None:
         """Log what this strategy is."""

@@ -9,6 +9,8 @@ from flwr.app import Array, ArrayRecord
 from bract.adapter.layout import PARTS, Layout, Parts
 from bract.privacy.mechanism import Mechanism
 from bract.settings.schema import Settings, StrategySettings
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Task
 from bract.wire.codec import Codec
 
 Head = Literal["frozen", "shared", "local"]
@@ -37,6 +39,7 @@ class Federation:
     head: Head = "frozen"
     codec: Codec = "float32"
     counts: bool = True  # clients tell their exact numbers of examples and their losses
+    task: Task = CLASSIFICATION
     strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
     mechanism: Mechanism | None = None  # what protects whole clients, where the server is to do that
     test_seed: str = ""  # of that mechanism's noise and sampling: for tests alone

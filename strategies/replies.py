@@ -12,6 +12,7 @@ from flwr.app import Message, MetricRecord, RecordDict
 from bract.adapter.layout import Layout
 from bract.errors import BractError, one_line
 from bract.log import log
+from bract.tasks.task import Sums, Task
 from bract.wire import messages
 from bract.wire.payload import Payload, unpack
 from bract.wire.plan import Plan
@@ -139,53 +140,58 @@ def reason(reply: Message) -> str:
     return one_line(text).removesuffix("'>")
 
 
-def measured(replies: Iterable[Message], asked: Sequence[tuple[Message, Member]]) -> MetricRecord:
-    """Accuracy and mean loss over all held-out examples of the clients that answered.
+def measured(replies: Iterable[Message], asked: Sequence[tuple[Message, Member]], task: Task) -> MetricRecord:
+    """The task's figures over all held-out examples of the clients that answered.
 
-    `partitions`, `correct` and `counts` give each client's figures, in order. Where nobody held
-    anything out there is no accuracy, but what was sent down for it is still counted.
+    `partitions`, `scores` and `counts` give each client's own, in order. Where nobody held anything out there are no
+    figures, but what was sent down for it is still counted.
     """
     waiting = {m.metadata.message_id: member.partition for m, member in asked}
-    found: list[tuple[int, int, int, float]] = []
+    sums: dict[int, Sums] = {}
     for reply in replies:
         partition = waiting.pop(reply.metadata.reply_to_message_id, None)
         if partition is None:
             continue
         try:
-            figures = _figures(reply)
+            found = _sums(reply, task)
         except Exception as error:
             why = str(error) if isinstance(error, BractError) else f"malformed ({type(error).__name__})"
             log(WARNING, "client %s could not measure: %s", partition, why)
             continue
-        if figures:
-            found.append((partition, *figures))
+        if found:
+            sums[partition] = found
     sent = sum(messages.payload_bytes(m) for m, _ in asked)
-    if not found:
+    if not sums:
         return MetricRecord({"download_bytes": sent})
-    found.sort()
-    partitions, correct, counts, losses = (list(column) for column in zip(*found, strict=True))
-    examples = sum(counts)
+    partitions = sorted(sums)
+    whole = {name: math.fsum(sums[p][name] for p in partitions) for name in ("examples", *task.sums)}
     return MetricRecord(
         {
-            "accuracy": sum(correct) / examples,
-            "loss": math.fsum(losses) / examples,
-            "examples": examples,
+            **task.figures(whole),
+            "examples": int(whole["examples"]),
             "download_bytes": sent,
             "partitions": partitions,
-            "correct": correct,
-            "counts": counts,
+            "scores": [task.figures(sums[p])[task.score] for p in partitions],
+            "counts": [int(sums[p]["examples"]) for p in partitions],
         }
     )
 
 
-def _figures(reply: Message) -> tuple[int, int, float] | None:
-    """Right answers, examples and summed loss of one client; None if it abstained."""
+def _sums(reply: Message, task: Task) -> Sums | None:
+    """What one client has measured; None if it abstained."""
     if reply.has_error():
         raise BractError(reason(reply))
     if messages.report(reply.content)[0] == "abstained":
         return None
     examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
-    correct = messages.count(reply.content, "correct", examples)
     if not examples:
         raise BractError("it measured no examples and did not abstain")
-    return correct, examples, messages.metric(reply.content, "loss", 1e6 * examples)
+    sums: Sums = {"examples": examples}
+    for name, bound in task.sums.items():
+        most = bound.most * examples
+        sums[name] = (
+            messages.count(reply.content, name, int(most))
+            if bound.whole
+            else messages.metric(reply.content, name, most)
+        )
+    return sums

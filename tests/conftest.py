@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cache.partition,
         cache.shard,
         cache.shared,
-        cache.classifier,
+        cache.model,
         cache.first_parts,
     ):
         cached.cache_clear()

@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from bract.adapter.layout import Part
 from bract.settings.schema import Settings, TrainSettings
 from bract.settings.steps import steps_in_round
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from client_app.app import app as client_app
 from client_app.training.loop import Trained, train
@@ -205,7 +206,7 @@ def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, .
         settings,
         parts,
         more.pop("rng", np.random.default_rng(0)),
-        **{"losses": losses, "pad": 0, "steps": steps, **more},
+        **{"losses": CLASSIFICATION.losses, "pad": 0, "steps": steps, **more},
     )
 
 

@@ -90,12 +90,29 @@ class Usage:
 class Task(Protocol):
     """What a model is trained for."""
 
-    name: str  # as `model.task` has it
-    score: str  # the figure by which a run is judged
-    higher: bool  # whether more of it is better
-    sums: Mapping[str, Bound]  # what `measure` gives beside `examples`
-    auto_class: str  # of transformers: the whole model with the base model's own head
-    peft_type: str  # PEFT's name of the task
+    @property
+    def name(self) -> str:
+        """As `model.task` has it."""
+
+    @property
+    def score(self) -> str:
+        """The figure by which a run is judged: one of `figures`."""
+
+    @property
+    def higher(self) -> bool:
+        """Whether more of it is better."""
+
+    @property
+    def sums(self) -> Mapping[str, Bound]:
+        """What `measure` gives beside `examples`."""
+
+    @property
+    def auto_class(self) -> str:
+        """Of transformers: the whole model with the base model's own head."""
+
+    @property
+    def peft_type(self) -> str:
+        """PEFT's name of the task."""
 
     def columns(self, data: DataSettings) -> Mapping[str, str]:
         """The columns that it needs: by its own name of each, the file's. `data.NAME` is the setting."""
