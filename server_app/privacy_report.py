@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import bract
 from bract.errors import BractError
 from bract.files import write_json, write_text
 from bract.privacy.accounting import SLACK, Use, epsilon, merged
@@ -99,7 +100,7 @@ def statement(
         "relation": words.relation,
         "sampling": words.sampling,
         "accountant": privacy.accountant,
-        "versions": {name: version(name) for name in ("bract", "flwr", "dp-accounting")},
+        "versions": {"bract": bract.__version__, **{name: version(name) for name in ("flwr", "dp-accounting")}},
         "delta": privacy.delta,
         "epsilon_target": privacy.epsilon,
         "epsilon_max": None if seeded or None in known or not known else max(known),
