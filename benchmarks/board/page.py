@@ -162,7 +162,7 @@ def tuning(board: Board, question: Question, found: Found) -> str:
     if not lines:
         return ""
     tuned = dict.fromkeys(name for point in [*board.private_grid, *board.private_then] for name in point)
-    names = ", ".join(f"`{name}`" for name in tuned) + " with privacy; the first ones without"
+    names = ", ".join(f"<code>{name}</code>" for name in tuned) + " with privacy; the first ones without"
     head = f"{DETAILS}<summary>All points that were tried ({names}), with their validation accuracy</summary>\n\n"
     return head + "\n".join(lines) + "\n\n</details>\n"
 
