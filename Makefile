@@ -36,7 +36,7 @@ lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/mypy
 
 docs: $(STAMP)  ## the documentation as a site, in site/; it needs no network, to build or to read
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
 audit: $(STAMP)  ## attack a client's mechanism: a lower bound on epsilon beside the claimed one
