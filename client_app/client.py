@@ -85,8 +85,11 @@ class Client:
 
     @cached_property
     def _shared(self) -> Shared | None:
+        if self.own:
+            return None
         place = base_model.locate(self.settings.model.name)
-        return None if self.own else cache.shared(self.settings.data, self.settings.seed, self.clients, place, self.run)
+        data, seed, task = self.settings.data, self.settings.seed, self.task.name
+        return cache.shared(data, seed, task, self.clients, place, self.run)
 
     @property
     def private(self) -> bool:

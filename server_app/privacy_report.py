@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import bract
 from bract.files import write_json, write_text
 from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
@@ -95,7 +96,7 @@ def statement(
         "relation": words.relation,
         "sampling": words.sampling,
         "accountant": privacy.accountant,
-        "versions": {name: version(name) for name in ("bract", "flwr", "dp-accounting")},
+        "versions": {"bract": bract.__version__, **{name: version(name) for name in ("flwr", "dp-accounting")}},
         "delta": privacy.delta,
         "epsilon_target": privacy.epsilon,
         "epsilon_max": None if seeded else largest_epsilon(spendings, silent, privacy.epsilon),
