@@ -42,7 +42,8 @@ from bract.data.demo import generator
 from bract.models.lora_model import batch_of
 from bract.privacy.accounting import epsilon
 from bract.privacy.noise import SecureNoise
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.tasks.classification import examples, pad_id
 from bract.wire import messages
 from bract.wire.payload import Payload, pack, unpack

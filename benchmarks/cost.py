@@ -40,8 +40,8 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
     from flwr.supercore.task_identity import TaskIdentity
 
     from bract.adapter import initial
-    from bract.settings.checks import BY_RANK
-    from bract.settings.schema import read
+    from bract.settings.methods import method_of
+    from bract.settings.read import read
     from client_app.local_round import Client
     from strategies import Federation, Member, create
     from strategies.federation import to_arrays
@@ -58,7 +58,7 @@ def turns(targets: str, clients: int) -> dict[str, Any]:
         client = Client(settings, 0, clients)
         layout = client.layout
         rank = {"lora-a2": 2.0}.get(method, float(settings.lora.rank))
-        members = (Member(0, 1, None, rank if method in BY_RANK else float("inf")),)
+        members = (Member(0, 1, None, rank if method_of(method).unequal else float("inf")),)
         head: Any = "local" if method == "fedsa" else "frozen"
         name_ = "".join(c for c in name if c.isalnum())
         strategy = create(method, Federation(layout, members, name_, head=head, strategy=settings.strategy))

@@ -6,7 +6,8 @@
 
 A run for every method, head, codec and privacy unit, and for what the methods leave open: its factors, the array of
 every message in both directions, rounds, clients' rows, privacy spending, what stays on clients' disks, and the
-exported adapter. Bits are a machine's own: its torch, its processor. So there is nothing to compare with from elsewhere.
+exported adapter. Bits are a machine's own: its torch, its processor. So there is nothing to compare with from
+elsewhere.
 """
 
 import contextlib
@@ -29,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.numpy import load_file
 
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.rounds import run
 from tests.harness import InProcessGrid, read_back, tiny_data, tiny_model
 

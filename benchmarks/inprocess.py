@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.rounds import Rounds, run
 from tests.harness import InProcessGrid
 

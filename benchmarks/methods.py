@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from bract.cli.launch import cpus
 from bract.files import home
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.checkpoint import Checkpoint
 from strategies.diagnostics import mean_between
 

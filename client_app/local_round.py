@@ -13,7 +13,8 @@ from bract.adapter.layout import PARTS, Layout, Parts
 from bract.data.tables import LabelSet, identity
 from bract.errors import BractError
 from bract.models import base_model, lora_model
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.settings.steps import probe_steps, steps_of
 from bract.tasks.classification import measure, pad_id
 from bract.wire.messages import METRICS, PAYLOAD, PLAN, REPORT, get_payload, payload_record
@@ -177,8 +178,7 @@ class Client:
     def _reply(self, plan: Plan, sent: Parts, slots: Slots | None, trained: Trained) -> RecordDict:
         """What leaves. Exact counts, losses and the head's share are the examples' own, and no noise is on them."""
         unit = self.settings.privacy.unit
-        codec: Any = self.settings.wire.codec
-        data = pack(self.layout, Payload(plan.round, sent, slots), codec, self.rng(plan.round, 1))
+        data = pack(self.layout, Payload(plan.round, sent, slots), self.settings.wire.codec, self.rng(plan.round, 1))
         metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
         if unit == "none" or self.settings.privacy.share_metrics:
             metrics |= {"examples": trained.examples, "loss": trained.loss}

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Layout, Part, Parts, Vector
-from bract.wire.plan import Score
+from bract.settings.choices import Score
 
 
 def norms(layout: Layout, part: Part, vector: Vector) -> NDArray[np.float64]:

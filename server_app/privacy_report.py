@@ -158,8 +158,7 @@ def counted(line: Mapping[str, Any], rounds: int, privacy: PrivacySettings) -> d
     uses = [*line["uses"], *[[line["sigma"], line["sample_rate"], line["steps"]]] * rounds]
     spent = None
     if line["epsilon"] is not None:
-        accountant: Any = privacy.accountant
-        spent = epsilon([Use(sigma, rate, int(n)) for sigma, rate, n in uses], privacy.delta, accountant)
+        spent = epsilon([Use(sigma, rate, int(n)) for sigma, rate, n in uses], privacy.delta, privacy.accountant)
     return {**line, "epsilon": spent, "rounds": line["rounds"] + rounds, "uses": uses, "unheard": rounds}
 
 

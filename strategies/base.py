@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from bract.adapter.layout import FACTORS, Part, Parts
 from bract.errors import BractError
 from bract.privacy.accounting import Use
+from bract.settings.choices import Codec
 from bract.wire import messages
-from bract.wire.codec import Codec
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
 from strategies.aggregation import LIMIT, Merger, WeightedMean

@@ -13,7 +13,7 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 import pytest
 
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache
 from server_app.rounds import run
 from tests.harness import InProcessGrid, settings_of, tiny_data, tiny_model

@@ -11,7 +11,8 @@ from benchmarks.board.play import worst
 from bract.adapter.layout import Parts
 from bract.data.tables import Table, load_test
 from bract.models.lora_model import Classifier, shape
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.tasks.classification import Examples, examples, measure, pad_id
 from client_app.data import cache
 from client_app.training.loop import train

@@ -27,7 +27,8 @@ from bract.data import tables
 from bract.errors import BractError
 from bract.files import home
 from bract.results import console
-from bract.settings.schema import Settings, toml
+from bract.settings.flat import toml
+from bract.settings.schema import Settings
 
 DEFAULT_NODES = 8
 GPU_WORKERS = 4  # workers that share one GPU: a small model leaves most of it idle

@@ -14,7 +14,9 @@ from bract.cli import launch
 from bract.errors import BractError
 from bract.flower import keys, supernode
 from bract.results.report import pages
-from bract.settings.schema import Settings, flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 PAIR = re.compile(r"""([\w.-]+)=("[^"]*"|'[^']*'|\S*)""")
 RUN_CONFIG = 'settings, as "key=value key=value" or one .toml file; may be given more than once'

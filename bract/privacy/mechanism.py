@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bract.errors import BractError
-from bract.privacy.accounting import USELESS, Accountant, Use, epsilon, noise_for
+from bract.privacy.accounting import USELESS, Use, epsilon, noise_for
+from bract.settings.choices import Accountant
 from bract.settings.schema import PrivacySettings, TrainSettings
 from bract.wire.plan import Select
 
@@ -75,9 +76,8 @@ def find(
     probe = probe if select is not None and select.probes else 0
     steps = training + (probe if select is not None and select.extra else 0)
     sigma = _noise(privacy, rate, steps * rounds, "rounds, train.steps or train.batch")
-    accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(
-        privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, rate,
+        privacy.epsilon, privacy.delta, privacy.accountant, privacy.clip, sigma, rate,
         train.batch, steps, rounds, probe,
     )  # fmt: skip
 
@@ -93,18 +93,16 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
             f"{clients}; set it below {1 / (10 * clients):.0e}"
         )
     sigma = _noise(privacy, fraction, rounds, "rounds or federation.fraction")
-    accountant: Any = privacy.accountant
     return Mechanism(
-        privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, fraction,
+        privacy.epsilon, privacy.delta, privacy.accountant, privacy.clip, sigma, fraction,
         max(1.0, fraction * clients), 1, rounds,
     )  # fmt: skip
 
 
 def _noise(privacy: PrivacySettings, rate: float, steps: int, lower: str) -> float:
     hint = f"raise privacy.epsilon, or lower {lower}"
-    accountant: Any = privacy.accountant
     try:
-        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, accountant)
+        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, privacy.accountant)
     except BractError as error:
         raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
     if sigma > USELESS:

@@ -7,17 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, get_args
 
 from flwr.app import ConfigRecord
 
 from bract.adapter.layout import PARTS, Part
 from bract.errors import BractError
+from bract.settings.choices import Score
 
 KEY = "plan"
 
-Score = Literal["product", "magnitude", "sensitivity", "released"]
-SCORES: tuple[Score, ...] = ("product", "magnitude", "sensitivity", "released")
+SCORES: tuple[Score, ...] = get_args(Score)
 
 
 @dataclass(frozen=True)

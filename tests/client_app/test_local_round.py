@@ -6,7 +6,7 @@ from flwr.app import Context, RecordDict
 
 from bract.adapter.initial import draw
 from bract.errors import BractError
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.tasks.classification import pad_id
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import Payload, pack, unpack

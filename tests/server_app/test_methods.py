@@ -204,7 +204,7 @@ def test_clients_that_pass_on_share_one_deadline(play):
 def test_passing_on_refuses_flowers_own_start(config):
     from flwr.serverapp.strategy import Strategy
 
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.join import join
     from server_app.rounds import _federation
     from strategies import create
@@ -224,7 +224,7 @@ def test_passing_on_refuses_flowers_own_start(config):
 def test_personal_models_are_written_by_their_clients(play, home):
     """Each client's own model loads, and is right as often as the run says."""
     import bract
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from bract.tasks.classification import measure
     from client_app.local_round import Client
 

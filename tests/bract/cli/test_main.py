@@ -9,7 +9,7 @@ import pytest
 from bract.cli import launch, main
 from bract.errors import BractError
 from bract.results import console
-from bract.settings.schema import read
+from bract.settings.read import read
 
 ROOT = str(Path(__file__).parents[3])
 

@@ -7,7 +7,7 @@ import pytest
 from bract.data.partition import Partition
 from bract.data.tables import LabelSet, Table, label_set, load, load_test, read_rows
 from bract.errors import BractError
-from bract.settings.schema import read
+from bract.settings.read import read
 
 
 def settings(**values):

@@ -8,7 +8,7 @@ from bract.adapter.initial import draw
 from bract.errors import BractError
 from bract.models import base_model
 from bract.models.lora_model import Shape, batch_of, build, choose_targets, shape
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.tasks.classification import examples, logits, measure, tokenise
 from tests.harness import TEXTS, tiny_model
 

@@ -11,7 +11,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from bract.adapter.layout import PARTS, Layout, Module, Tensor
 from bract.errors import BractError
-from bract.settings.schema import Settings, declared, read
+from bract.settings.declared import declared
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.wire.codec import CODECS
 from bract.wire.messages import PAYLOAD, PRIVACY, get_payload, payload_record, privacy_line
 from bract.wire.payload import HEADER, Payload, pack, unpack
