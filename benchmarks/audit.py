@@ -44,7 +44,8 @@ from bract.privacy import mechanism
 from bract.privacy.accounting import epsilon
 from bract.privacy.noise import SecureNoise
 from bract.privacy.spending import PrivacySpending
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.tasks.tokens import pad_id
 from bract.wire import messages
 from bract.wire.payload import Payload, pack, unpack

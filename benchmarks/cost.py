@@ -40,8 +40,7 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
     from flwr.app import ConfigRecord
 
     from bract.adapter import initial
-    from bract.settings.checks import BY_RANK
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
     from strategies import Federation, Member, create
@@ -61,7 +60,7 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
         client = Client(settings, 0, clients)
         layout = client.layout
         rank = {"lora-a2": 2.0}.get(method, float(settings.lora.rank))
-        members = (Member(0, 1, None, rank if method in BY_RANK else float("inf")),)
+        members = (Member(0, 1, None, rank if method_of(method).unequal else float("inf")),)
         fingerprint = "".join(c for c in name if c.isalnum())
         head: Head = "local" if method == "fedsa" else "frozen"
         strategy = create(method, Federation(layout, members, fingerprint, head=head, strategy=settings.strategy))

@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.numpy import load_file
 
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.rounds import run
 from tests.flower.messages import read_back
 from tests.harness import InProcessGrid, tiny_data, tiny_model

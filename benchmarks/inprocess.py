@@ -10,7 +10,8 @@ import torch
 from flwr.app import MetricRecord
 
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import Rounds, run
 from tests.harness import InProcessGrid

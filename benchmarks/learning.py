@@ -24,7 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bract.cli.simulation import cpus
 from bract.results.run_folder import read_rows
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 if TYPE_CHECKING:
     import numpy as np

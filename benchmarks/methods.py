@@ -25,7 +25,7 @@ from bract.cli.simulation import cpus
 from bract.files import home
 from bract.results.report.pages import mean_between
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.checkpoint import Checkpoint
 
 CLIENTS = 10

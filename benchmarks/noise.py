@@ -28,7 +28,8 @@ from bract.adapter.layout import Layout, Part, Parts
 from bract.models.lora_model import build, shape
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.settings.schema import TrainSettings, read
+from bract.settings.read import read
+from bract.settings.schema import TrainSettings
 from bract.tasks.classification import losses
 from bract.tasks.task import Examples
 from client_app.privacy.private import Private

@@ -10,7 +10,8 @@ from bract.adapter.layout import Layout, Parts
 from bract.data.tables import identity
 from bract.errors import BractError
 from bract.models import base_model, lora_model
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
 from bract.tasks.task import Outputs, Task
 from client_app import policy

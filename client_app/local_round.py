@@ -7,7 +7,6 @@ What a client does beyond training the parts of its plan, the plan's directives 
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
@@ -166,8 +165,7 @@ def encode(local: LocalRound, before: Parts, after: Parts, slots: Slots | None, 
         part: client.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
         for part in plan.sends
     }
-    codec: Any = client.settings.wire.codec
-    data = pack(client.layout, Payload(plan.round, sent, slots), codec, client.rng(plan.round, 1))
+    data = pack(client.layout, Payload(plan.round, sent, slots), client.settings.wire.codec, client.rng(plan.round, 1))
     metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
     privacy = client.settings.privacy
     if privacy.unit == "none" or privacy.share_metrics:

@@ -1,6 +1,7 @@
 """What a node's operator says in its configuration, and no server can change."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,9 +33,9 @@ def data(config: Mapping[str, Any], wanted: DataSettings) -> DataSettings:
             raise BractError("data.source: this node trains on its own data alone; it should be 'node'")
         return wanted
     path, labels = config.get("data-path"), config.get("labels-path", "")
-    if not isinstance(path, str) or not path.startswith("/"):
+    if not isinstance(path, str) or not re.fullmatch("/.+", path):
         raise BractError("data.source = 'node': the node's configuration should hold data-path, an absolute path")
-    if not isinstance(labels, str) or (labels and not labels.startswith("/")):
+    if not isinstance(labels, str) or not re.fullmatch("|/.+", labels):
         raise BractError("labels-path in the node's configuration should be an absolute path")
     return replace(wanted, source=f"file:{path}", labels=wanted.labels or labels)
 

@@ -276,7 +276,7 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         task=task_of(settings.model.task),
         strategy=settings.strategy,
         head=head_mode(settings, joined.card.head_init),
-        codec=settings.wire.codec,  # type: ignore[arg-type]
+        codec=settings.wire.codec,
         counts=settings.privacy.unit == "none" or settings.privacy.share_metrics,
         mechanism=find_for_clients(settings.privacy, len(joined.members), settings.federation.fraction, settings.rounds)
         if settings.privacy.unit == "client"

@@ -21,8 +21,8 @@ from bract.directives.directive import Directive
 from bract.directives.personal import PersonalPhase
 from bract.errors import BractError
 from bract.log import log
+from bract.settings.choices import Codec
 from bract.wire import messages
-from bract.wire.codec import Codec
 from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
 from strategies.aggregation import LEAST_NORM, Merger, WeightedMean, product_norm

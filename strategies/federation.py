@@ -2,18 +2,16 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 from flwr.app import Array, ArrayRecord
 
 from bract.adapter.layout import PARTS, Layout, Parts
 from bract.privacy.mechanism import Mechanism
+from bract.settings.choices import Codec, Head
+from bract.settings.methods import method_of
 from bract.settings.schema import Settings, StrategySettings
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Task
-from bract.wire.codec import Codec
-
-Head = Literal["frozen", "shared", "local"]
 
 
 @dataclass(frozen=True, order=True)
@@ -58,12 +56,13 @@ def to_parts(arrays: ArrayRecord) -> Parts:
 def head_mode(settings: Settings, head_init: str) -> Head:
     """`lora.head` with its `auto` resolved.
 
-    FedSA's is the client's own. Else a head made of label names is a classifier already and stays as it
-    is; a random one is not, and frozen it would hold every method back, so it is trained and shared.
+    A method may say what it is; where B and head pass from client to client, a local one travels. Else a head made of
+    label names is a classifier already and stays as it is; a random one is not, and frozen it would hold every
+    method back, so it is trained and shared.
     """
-    if settings.lora.head == "auto" and settings.strategy.name == "fedsa":
-        return "local" if settings.strategy.local_b == "own" else "shared"
-    if settings.lora.head == "auto":
+    if settings.lora.head != "auto":
+        return settings.lora.head
+    own = method_of(settings.strategy.name).head
+    if own is None:
         return "frozen" if head_init == "labels" else "shared"
-    chosen: Head = settings.lora.head  # type: ignore[assignment]
-    return chosen
+    return "shared" if settings.strategy.local_b == "passed" else own

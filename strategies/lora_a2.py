@@ -45,7 +45,6 @@ the paper's own ablation puts most of the gain down to it.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from bract.directives.select import Select
 from bract.wire.plan import Plan
@@ -62,7 +61,7 @@ class LoRAA2(FederatedLora):
         """Select, train and send the budget's slots of the round's factor."""
         layout = self.federation.layout
         count = budget(min(member.rank, layout.rank), len(layout.modules))
-        score: Any = self.federation.strategy.score  # text in the settings, which have checked it
+        score = self.federation.strategy.score
         if score == "released" and not self._something_released(server_round):
             return replace(self.in_turn(server_round, member), changes=True)
         select = Select(count, score, reuse=self.federation.strategy.probe == "first-epoch")

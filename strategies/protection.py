@@ -99,9 +99,8 @@ class ByClients:
 
     def spendings(self, federation: Federation, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
         """By clients' own ledgers, and the rounds since that they may have trained in."""
-        accountant: Any = privacy.accountant  # text in the settings, which have checked it
         return {
-            partition: spending.with_unheard(self._unheard.get(partition, 0), privacy.delta, accountant)
+            partition: spending.with_unheard(self._unheard.get(partition, 0), privacy.delta, privacy.accountant)
             for partition, spending in self._spendings.items()
         }
 

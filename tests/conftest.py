@@ -18,7 +18,7 @@ if lines := gone():  # before anything fails by an import: what is missing, and 
     raise pytest.UsageError("\n".join(lines))
 
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache
 from server_app.rounds import run
 from tests.harness import InProcessGrid, settings_of, tiny_data, tiny_model

@@ -5,7 +5,7 @@ are the real ones. Only the transport is missing, so a round takes milliseconds.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ from bract.adapter.layout import Part
 from bract.settings.schema import Settings, TrainSettings
 from bract.settings.steps import steps_in_round
 from bract.tasks.classification import CLASSIFICATION
-from bract.tasks.task import Examples
+from bract.tasks.task import Examples, Outputs, Table
 from client_app.app import app as client_app
 from client_app.training.loop import Trained, train
 from tests.flower.messages import identify, read_back, stamp, written
@@ -195,6 +195,13 @@ def tiny_data(path: Path, copies: int = 6) -> Path:
             lines += [f"{text} {['', 'please', 'now'][copy % 3]},{label},site{copy % 3}" for text in texts]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def examples_of(texts: Sequence[str], labels: Sequence[str], place: Path | str, length: int = 16) -> Examples:
+    """Texts with labels of `TEXTS`, tokenised."""
+    table = Table({"text": tuple(texts), "label": tuple(labels)})
+    outputs = Outputs(len(TEXTS), tuple(TEXTS))
+    return CLASSIFICATION.examples(table, np.arange(len(texts)), outputs, str(place), length)
 
 
 def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, ...], **more: Any) -> Trained:

@@ -9,7 +9,8 @@ from benchmarks.board.data import columns
 from bract.adapter.layout import Part, Parts
 from bract.data.tables import Table, load_test
 from bract.models.lora_model import LoraModel, shape
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.settings.steps import steps_in_round
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bract.errors import BractError
-from bract.settings.schema import flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
 
 Values = Mapping[str, Any]
 Found = Mapping[str, Values]  # rows that are known, by key

@@ -10,7 +10,8 @@ from typing import Any
 
 from bract.data.tables import Table, from_hub, table
 from bract.errors import BractError
-from bract.settings.schema import DataSettings, read
+from bract.settings.read import read
+from bract.settings.schema import DataSettings
 
 FILES = ("train.csv", "test.csv", "labels.json")
 

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 from bract.data import tables
 from bract.errors import BractError
-from bract.settings.schema import Settings, flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # what a command adds itself to

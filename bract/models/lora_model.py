@@ -7,7 +7,7 @@ that what was measured is what is exported.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +23,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from bract.adapter import initial
-from bract.adapter.layout import Layout, Module, Part, Parts, Variant, Vector
+from bract.adapter.layout import Layout, Module, Part, Parts, Vector
 from bract.adapter.layout import Tensor as HeadTensor
 from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
+from bract.settings.choices import HeadInit, Pooling, Variant
 from bract.settings.schema import Settings
-
-Pooling = Literal["native", "mean", "cls"]
 
 # The last part of a module's name, by which `lora.targets = attention` finds query and value in
 # the architectures of transformers (c_attn holds query, key and value in one map).
@@ -54,7 +53,7 @@ class Shape:
     rank: int
     alpha: float
     targets: str
-    head_init: Literal["random", "labels"]
+    head_init: HeadInit
     seed: int
     length: int
     variant: Variant = "lora"
@@ -76,10 +75,10 @@ def shape(settings: Settings, outputs: int, auto_class: str) -> Shape:
             f"lora.head-init = 'labels' needs a pooled head, and model.name = {settings.model.name!r} is "
             "no sentence encoder: set model.pooling to mean or cls, or lora.head-init to random"
         )
-    return Shape(  # settings' choices were checked when they were read; to mypy they are text
-        place, pooling, outputs, settings.lora.rank, settings.lora.alpha,  # type: ignore[arg-type]
-        settings.lora.targets, head_init, settings.seed, settings.data.max_length,  # type: ignore[arg-type]
-        settings.lora.variant, auto_class,  # type: ignore[arg-type]
+    return Shape(
+        place, pooling, outputs, settings.lora.rank, settings.lora.alpha,
+        settings.lora.targets, head_init, settings.seed, settings.data.max_length,
+        settings.lora.variant, auto_class,
     )  # fmt: skip
 
 

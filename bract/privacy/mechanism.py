@@ -128,11 +128,10 @@ def find(
     rate = sampling_rate(train.batch, examples)
     steps = steps_in_round(train, examples, before, private=True)
     sigma = _noise(privacy, rate, steps.total * rounds, "rounds, train.steps or train.batch")
-    accountant: Any = privacy.accountant  # text in the settings, which have checked it
     return Mechanism(
         epsilon=privacy.epsilon,
         delta=privacy.delta,
-        accountant=accountant,
+        accountant=privacy.accountant,
         clip=privacy.clip,
         sigma=sigma,
         rate=rate,
@@ -154,11 +153,10 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
             f"{clients}; set it below {1 / (10 * clients):.0e}"
         )
     sigma = _noise(privacy, fraction, rounds, "rounds or federation.fraction")
-    accountant: Any = privacy.accountant
     return Mechanism(
         epsilon=privacy.epsilon,
         delta=privacy.delta,
-        accountant=accountant,
+        accountant=privacy.accountant,
         clip=privacy.clip,
         sigma=sigma,
         rate=fraction,
@@ -170,9 +168,8 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
 
 def _noise(privacy: PrivacySettings, rate: float, steps: int, lower: str) -> float:
     hint = f"raise privacy.epsilon, or lower {lower}"
-    accountant: Any = privacy.accountant
     try:
-        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, accountant)
+        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, privacy.accountant)
     except BractError as error:
         raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
     if sigma > USELESS:

@@ -4,3 +4,8 @@
 TASKS: dict[str, str] = {
     "classify": "bract.tasks.classification:CLASSIFICATION",
 }
+
+
+def names() -> tuple[str, ...]:
+    """All tasks' names, in the list's order."""
+    return tuple(TASKS)

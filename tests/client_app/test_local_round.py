@@ -8,7 +8,8 @@ from bract.adapter.initial import draw
 from bract.directives.prune import Prune
 from bract.directives.select import Select, best, scores
 from bract.errors import BractError
-from bract.settings.schema import TrainSettings, read
+from bract.settings.read import read
+from bract.settings.schema import TrainSettings
 from bract.settings.steps import Steps, steps_in_round
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.tokens import pad_id
@@ -53,7 +54,7 @@ def answer(client, plan, parts):
 def net_of(client):
     from client_app.data import cache
 
-    return cache.classifier(client.shape)
+    return cache.model(client.shape)
 
 
 BOTH = ("A", "B")
@@ -99,7 +100,8 @@ def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
     shard, settings = me.shard.train, me.settings.train
     probe = train(
         net, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
-        losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch), gradients=True,
+        losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch),
+        gradients=True,
     )  # fmt: skip
     other = "A" if part == "B" else "B"
     change = net.get(part) - parts[part]

@@ -205,7 +205,7 @@ def test_clients_that_pass_on_share_one_deadline(play):
 def test_passing_on_refuses_flowers_own_start(config):
     from flwr.serverapp.strategy import Strategy
 
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.join import join
     from server_app.rounds import _federation
     from strategies import create
@@ -225,7 +225,7 @@ def test_passing_on_refuses_flowers_own_start(config):
 def test_personal_models_are_written_by_their_clients(play, home):
     """Each client's own model loads, and is right as often as the run says."""
     import bract
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from bract.tasks.classification import CLASSIFICATION
     from client_app.client import Client
 
@@ -239,7 +239,7 @@ def test_personal_models_are_written_by_their_clients(play, home):
         loaded = bract.load(federation / str(client))
         shard = Client(read(grid.run_config), client, 3).shard
         found = CLASSIFICATION.measure(loaded.model, shard.holdout)
-        assert found.correct / found.examples == rows[client]["accuracy"]
+        assert CLASSIFICATION.figures(found)["accuracy"] == rows[client]["accuracy"]
         assert "One client's own model" in (federation / str(client) / "README.md").read_text()
     card = (folder.adapter / "README.md").read_text()
     assert "With each client stays: B and the head." in card

@@ -17,7 +17,7 @@ from bract.adapter.initial import draw
 from bract.adapter.layout import Layout
 from bract.errors import BractError
 from bract.results.run_folder import RunFolder, read_rows, read_settings
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.wire.messages import EVALUATE, HEAD, JOIN, TRAIN
 from bract.wire.payload import HEADER
 from client_app.data import cache
@@ -162,7 +162,7 @@ RUNNER = """
 import json, sys
 import tests.conftest
 from tests.harness import InProcessGrid
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache
 from server_app.rounds import run
 config = json.loads(sys.argv[1])

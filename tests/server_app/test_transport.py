@@ -6,7 +6,7 @@ import pytest
 
 from bract.errors import BractError
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.wire.messages import TRAIN
 from server_app.rounds import run
 from tests.flower.messages import stamp

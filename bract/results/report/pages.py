@@ -18,7 +18,8 @@ from bract.files import write_text
 from bract.results.report.chart import Line, chart
 from bract.results.report.html import NONE, Row, as_text, escaped, grid, page, show, table
 from bract.results.run_folder import read_rows
-from bract.settings.schema import Settings, flatten
+from bract.settings.flat import flatten
+from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
 
 ROUND = [

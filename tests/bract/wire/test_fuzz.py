@@ -14,7 +14,9 @@ from bract.adapter.layout import PARTS, Layout, Module, Tensor
 from bract.directives.prune import Prune
 from bract.directives.select import Select
 from bract.errors import BractError
-from bract.settings.schema import Settings, declared, read
+from bract.settings.declared import declared
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.wire.codec import CODECS
 from bract.wire.messages import PAYLOAD, PRIVACY, get_payload, payload_record, privacy_spending
 from bract.wire.payload import HEADER, Payload, pack, unpack
