@@ -86,7 +86,8 @@ class Client:
     @cached_property
     def _shared(self) -> Shared | None:
         place = base_model.locate(self.settings.model.name)
-        return None if self.own else cache.shared(self.settings.data, self.settings.seed, self.clients, place, self.run)
+        data, seed = self.settings.data, self.settings.seed
+        return None if self.own else cache.shared(data, seed, self.task.name, self.clients, place, self.run)
 
     @property
     def private(self) -> bool:
