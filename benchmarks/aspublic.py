@@ -80,7 +80,7 @@ def as_bract(rounds: int, texts: Path) -> float:
         cache.shard,
         cache.shared,
         cache.layout,
-        cache.classifier,
+        cache.model,
         cache.first_parts,
     )
     for cached in kept:

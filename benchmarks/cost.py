@@ -93,7 +93,7 @@ def main() -> None:
             if name in vera or name == next(iter(trainers)) or repeat == 0:
                 trainers[name](1)  # another model for the worker than the last one's: loaded before it is timed
             seconds[name].append((trainers[name](3) + trainers[name](4)) / 2)
-    print(f"{options.targets}, seconds of a turn: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
+    print(f"{options.targets}, seconds of a local round: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
     for name, found in seconds.items():
         ratios = [mine / base for mine, base in zip(found[1:], seconds["fedit"][1:], strict=True)]
         print(f"{name:<18} {statistics.median(ratios):.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")

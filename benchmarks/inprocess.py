@@ -17,7 +17,7 @@ from server_app.rounds import Rounds, run
 from tests.harness import InProcessGrid
 
 
-def played(nodes: int, values: dict[str, Any]) -> RunFolder:
+def run_in_process(nodes: int, values: dict[str, Any]) -> RunFolder:
     """Its run folder. Clients' held-out texts are measured after the last round alone."""
     torch.set_num_threads(1)
     before = logging.root.manager.disable

@@ -12,9 +12,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -65,7 +67,7 @@ def one(count: int) -> None:
             spent += time.perf_counter() - start  # making the reply is the client's work
             yield reply
 
-    grid = ReadyGrid()
+    grid = cast(Grid, ReadyGrid())
     messages = list(strategy.configure_train(1, arrays, ConfigRecord(), grid))
     for i, message in enumerate(messages):
         stamp(message, message_id=f"m{i}")

@@ -30,7 +30,7 @@ from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.read import read
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import losses
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from client_app.privacy.private import Private
 from client_app.training.loop import train
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    net = build(shape(read({}), 32))
+    net = build(shape(read({}), 32, CLASSIFICATION.auto_class))
     layout, nothing = net.layout, Examples([], np.zeros(0, np.int64))
     start = initial.draw(layout, 0, pooled=True)
     start["B"] = 0.01 * np.random.default_rng(0).normal(size=layout.size("B")).astype(np.float32)  # some training later
@@ -86,7 +86,7 @@ def main() -> None:
                     descent,
                     parts,
                     np.random.default_rng(0),
-                    losses=losses,
+                    losses=CLASSIFICATION.losses,
                     pad=0,
                     steps=1,
                     private=private,

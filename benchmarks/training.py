@@ -27,12 +27,14 @@ import torch
 
 from bract.adapter.initial import draw
 from bract.adapter.layout import Part
-from bract.models.lora_model import Classifier, Pooling, Shape, build
+from bract.batching import batch_of
+from bract.models.lora_model import LoraModel, Pooling, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import losses, tokenise
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
+from bract.tasks.tokens import tokenise
 from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.opacus import MICRO, OpacusEngine
@@ -49,6 +51,7 @@ SIZES: dict[str, tuple[int, int, Pooling]] = {
 }
 KINDS = ["Opacus", "fused", "fused, plain", "PEFT, plain"]
 PARTS: tuple[Part, ...] = ("B", "head")
+losses = CLASSIFICATION.losses
 
 
 class AsPeopleDo(OpacusEngine):
@@ -59,7 +62,7 @@ class AsPeopleDo(OpacusEngine):
         return [rows[start : start + MICRO] for start in range(0, len(rows), MICRO)]
 
 
-def model_of(kind: str, scratch: str) -> Classifier:
+def model_of(kind: str, scratch: str) -> LoraModel:
     """MiniLM as it is, or RoBERTa-base's shape with random weights."""
     from bract.models.base_model import locate
 
@@ -101,7 +104,7 @@ def examples_of(source: str, kind: str) -> Examples:
     return Examples(tokens, rng.integers(0, 77, len(tokens)))
 
 
-def opened(net: Classifier) -> Flat:
+def opened(net: LoraModel) -> Flat:
     """What trains, set to do so."""
     flat = Flat(net, PARTS)
     for piece in flat.pieces:
@@ -112,7 +115,7 @@ def opened(net: Classifier) -> Flat:
 class Trainer:
     """One way to train, over the same draws as the others."""
 
-    def __init__(self, name: str, net: Classifier, examples: Examples, batch: int) -> None:
+    def __init__(self, name: str, net: LoraModel, examples: Examples, batch: int) -> None:
         self.name, self.net, self.examples = name, net, examples
         self.mechanism = Mechanism(8.0, 1e-5, "prv", 1.0, 1.0, batch / len(examples), float(batch), 4, 1)
         self.steps = max(1, round(len(examples) / batch))
@@ -128,7 +131,11 @@ class Trainer:
         flat, noise = opened(net), SecureNoise(seed)
         descent = Descent(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
-        engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, losses=losses, pad=1)
+        engine = (
+            AsPeopleDo(net, flat, losses=losses, pad=1)
+            if others
+            else pick(TrainSettings(), net, flat, losses=losses, pad=1)
+        )
         draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
             source: PlainGradients | PrivateGradients
@@ -149,8 +156,6 @@ def ratio(a: list[float], b: list[float]) -> str:
 
 def small(trainer: Trainer) -> dict[str, float]:
     """Seconds of what is not gradients in one step of the fused engine."""
-    from bract.models.lora_model import batch_of
-
     net, examples, rows = trainer.net, trainer.examples, np.arange(trainer.mechanism.batch, dtype=np.int64)
     flat = opened(net)
     descent = Descent(flat, TrainSettings(), 0.004)

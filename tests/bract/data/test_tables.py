@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from bract.data.partition import Partition
 from bract.data import tables
+from bract.data.partition import Partition
 from bract.data.tables import load_test, read_rows
 from bract.errors import BractError
 from bract.settings.read import read
@@ -194,14 +194,14 @@ def test_the_held_out_part_may_be_drawn_by_itself(kind):
 
 
 def test_natural_groups_have_no_independent_draw():
-    table = Table(("a", "b"), ("x", "y"), ("g0", "g1"))
+    table = table_of(("a", "b"), ("x", "y"), ("g0", "g1"))
     data = settings(source="file:/x.csv", partition="natural:g", holdout_mix="independent")
     with pytest.raises(BractError, match="holdout-mix = 'independent' needs a split that is drawn"):
         Partition(table, data, 2, 0).shard(0)
 
 
 def test_a_shard_of_one_is_not_split():
-    table = Table(("a", "b"), ("x", "y"), ("g0", "g1"))
+    table = table_of(("a", "b"), ("x", "y"), ("g0", "g1"))
     shard = Partition(table, settings(source="file:/x.csv", partition="natural:g"), 2, 0).shard(0)
     assert len(shard.train) == 1
     assert len(shard.holdout) == 0
