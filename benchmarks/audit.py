@@ -123,7 +123,7 @@ def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Release
 def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
     """Each text's clipped gradient at this B, a row a text: by plain autograd, not by the code that is audited."""
     settings, place = client.settings, client.shape.place
-    net, first = cache.classifier(client.shape), client._first()
+    net, first = cache.classifier(client.shape), client.first()
     for part, vector in first.items():
         net.set(part, b.astype(np.float32) if part == "B" else vector, net.layout)
     names = cache.dataset(settings.data, settings.seed)[1].names
