@@ -32,7 +32,7 @@ Left open by the paper, chosen here:
 - `strategy.score` for its ablation: `magnitude` ‖D_k[m, i]‖, `sensitivity` sum_j |g_j D_k[m, i]_j| with g the
   probe's mean gradient. The paper names these two without their formulas. `released` is this project's, for
   privacy: ‖B[:, i]‖ ‖A[i, :]‖ of the factors that the server sent, which have been released already, so that
-  choosing costs neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and
+  selecting costs neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and
   sends all slots; from then on clients of one budget select alike, and mostly the same: what is selected grows.
 - The probe is one epoch. Where `train.steps` sets the length of a local round, at most a fifth of it: the paper
   probes for one epoch and trains for five. A probe of one step of a fresh AdamW knows nothing: that step has one
