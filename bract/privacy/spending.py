@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bract.errors import BractError
-from bract.privacy.accounting import Accountant, Use, epsilon
+from bract.privacy.accounting import Use, epsilon
+from bract.settings.choices import Accountant
 
 NUMBERS = ("epsilon", "sigma", "sample_rate", "steps", "rounds", "limit")
 MAY_LACK = ("epsilon", "limit")

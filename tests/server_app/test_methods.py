@@ -118,7 +118,7 @@ def test_local_means_local(play, tmp_path, home, variant):
 
     values = {"strategy.name": "fedsa", "lora.variant": variant, "rounds": 2, "run.folder": str(tmp_path / "run")}
     _, grid = play(values, clients=2)
-    for cached in (cache.dataset, cache.shard, cache.shared, cache.classifier, cache.first_parts):
+    for cached in (cache.dataset, cache.shard, cache.shared, cache.model, cache.first_parts):
         cached.cache_clear()  # a restart
     folder, again = play({**values, "rounds": 4, "run.resume": True}, clients=2)
     log = grid.log + again.log

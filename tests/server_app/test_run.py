@@ -441,7 +441,7 @@ def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
 
     folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
-    assert cache.classifier.cache_info().misses == 1
+    assert cache.model.cache_info().misses == 1
     assert cache.dataset.cache_info().misses == 1
     assert cache.shard.cache_info().misses == 3
     assert cache.first_parts.cache_info().misses == 1

@@ -10,8 +10,11 @@ from bract.privacy.mechanism import SAFE, Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import StrategySettings
 from bract.wire.payload import Payload
-from strategies import FedIT, FFALoRA, LoRAA2, Member
+from strategies import Member
 from strategies.client_level_dp import ClientLevelDP, NoisySum
+from strategies.fedit import FedIT
+from strategies.ffa import FFALoRA
+from strategies.lora_a2 import LoRAA2
 from tests.strategies.exchange import A0, B0, LAYOUT, PAIR, PAIR_A, PAIR_B, federation, merged, reply, sent
 
 QUIET = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=1.0, batch=4.0, steps=1, rounds=3)

@@ -7,8 +7,8 @@ import pytest
 from bract.errors import BractError
 from bract.privacy.mechanism import Mechanism
 from bract.settings.schema import PrivacySettings
-from strategies import FedIT
 from strategies.client_level_dp import ClientLevelDP
+from strategies.fedit import FedIT
 from strategies.protection import ByClients, protection_of
 from tests.strategies.exchange import federation
 

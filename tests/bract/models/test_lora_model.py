@@ -12,7 +12,7 @@ from bract.models.lora_model import Shape, build, choose_targets, shape
 from bract.settings.read import read
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.tokens import logits, tokenise
-from tests.harness import TEXTS, tiny_model
+from tests.harness import TEXTS, examples_of, tiny_model
 
 KINDS = ["bert", "roberta", "distilbert", "llama"]
 
@@ -221,7 +221,7 @@ def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(BractError, match="should be absolute"):
         base_model.locate("./model")
     with pytest.raises(BractError, match="model.name: nobody/nothing cannot be read"):
-        build(shape(read({"model.name": "nobody/nothing"}), 4), meta=True)
+        build(shape(read({"model.name": "nobody/nothing"}), 4, CLASSIFICATION.auto_class), meta=True)
 
 
 def test_the_fingerprint_is_of_the_weights(folders):
@@ -232,7 +232,7 @@ def test_the_fingerprint_is_of_the_weights(folders):
 def test_minilm_is_the_published_one():
     place = base_model.locate("minilm")
     assert base_model.sha256(base_model.Path(place) / "model.safetensors") == base_model.MINILM_SHA256
-    wanted = shape(read({}), 8)
+    wanted = shape(read({}), 8, CLASSIFICATION.auto_class)
     assert (wanted.pooling, wanted.head_init) == ("mean", "labels")
     assert base_model.public_name("minilm") == "sentence-transformers/all-MiniLM-L6-v2"
     import sys
