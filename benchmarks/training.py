@@ -28,10 +28,10 @@ import torch
 from bract.adapter.initial import draw
 from bract.adapter.layout import Part
 from bract.batching import batch_of
+from bract.choices import Pooling
 from bract.models.lora_model import LoraModel, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.settings.choices import Pooling
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples

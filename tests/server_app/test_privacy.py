@@ -365,10 +365,10 @@ def requests_of(grid):
 
 def test_an_old_request_is_not_trained_again_for_free(play, data_file):
     """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
+    from bract.privacy.spending import Limit
     from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
-    from client_app.privacy.ledger import Limit
 
     _, grid = play({**PRIVATE, "rounds": 2})
     mine = [content for p, content in requests_of(grid) if p == 0]
