@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binom
 from torch.nn import functional
 
+from bract.batching import batch_of
 from bract.data.demo import generator
-from bract.models.lora_model import batch_of
 from bract.privacy.accounting import epsilon
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import Settings, read

@@ -64,7 +64,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     from bract.settings.steps import steps_in_round
     from bract.tasks.classification import examples, losses, measure, pad_id
     from client_app.data import cache
-    from client_app.training.loop import train
+    from client_app.training.loop import Phase, train
     from strategies.federation import head_mode
 
     torch.set_num_threads(1)
@@ -87,10 +87,8 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         parts = ("B", "head")
     if everything:
         parts = ("A", "B", "head")
-    train(
-        net, of(np.concatenate([s.train for s in chosen])), settings.train,
-        parts, np.random.default_rng(seed), losses=losses, pad=pad_id(form.place), steps=steps,
-    )  # fmt: skip
+    together, rng = of(np.concatenate([s.train for s in chosen])), np.random.default_rng(seed)
+    train(net, together, settings.train, Phase(parts, steps), rng, losses=losses, pad=pad_id(form.place))
     measured = measure(net, of(np.concatenate([s.holdout for s in shards])))
     return measured.correct / measured.examples
 

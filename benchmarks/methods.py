@@ -92,7 +92,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     from bract.tasks.classification import losses, measure, pad_id
     from bract.tasks.task import Examples
     from client_app.data import cache
-    from client_app.training.loop import train
+    from client_app.training.loop import Phase, train
     from server_app.rounds import between_clients
 
     torch.set_num_threads(1)
@@ -108,10 +108,8 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     def fit(examples: Examples, count: int) -> None:
         for part, vector in first.items():
             net.set(part, vector, net.layout)
-        train(
-            net, examples, settings.train, ("A", "B", "head"), rng, steps=count,
-            losses=losses, pad=pad_id(form.place),
-        )  # fmt: skip
+        phase = Phase(("A", "B", "head"), count)
+        train(net, examples, settings.train, phase, rng, losses=losses, pad=pad_id(form.place))
 
     if pooled:
         tokens = [t for s in shards for t in s.train.tokens]

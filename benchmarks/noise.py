@@ -32,7 +32,7 @@ from bract.settings.schema import TrainSettings, read
 from bract.tasks.classification import losses
 from bract.tasks.task import Examples
 from client_app.privacy.private import Private
-from client_app.training.loop import train
+from client_app.training.loop import Phase, train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 
@@ -68,7 +68,7 @@ def main() -> None:
     layout, nothing = net.layout, Examples([], np.zeros(0, np.int64))
     start = initial.draw(layout, 0, pooled=True)
     start["B"] = 0.01 * np.random.default_rng(0).normal(size=layout.size("B")).astype(np.float32)  # some training later
-    descent = TrainSettings(optimizer="sgd", lr=1.0, lr_ratio=1.0, batch=1, steps=1)
+    sgd = TrainSettings(optimizer="sgd", lr=1.0, lr_ratio=1.0, batch=1, steps=1)
     quiet = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=1.0, rate=1.0, batch=1.0, steps=1, rounds=1)
     print(f"{'s':>6}{'FFA':>12}{'formula':>12}{'FedIT':>12}{'formula':>12}{'FedIT / FFA':>14}")
     for s in LENGTHS:
@@ -78,18 +78,8 @@ def main() -> None:
                 parts: tuple[Part, ...] = ("A", "B") if both else ("B",)
                 for part, vector in start.items():
                     net.set(part, vector, layout)
-                private = Private(replace(quiet, sigma=s), SecureNoise())
-                train(
-                    net,
-                    nothing,
-                    descent,
-                    parts,
-                    np.random.default_rng(0),
-                    losses=losses,
-                    pad=0,
-                    steps=1,
-                    private=private,
-                )
+                private, rng = Private(replace(quiet, sigma=s), SecureNoise()), np.random.default_rng(0)
+                train(net, nothing, sgd, Phase(parts, 1), rng, losses=losses, pad=0, private=private)
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))
         one, two = (statistics.mean(found[both]) for both in (False, True))
         print(f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"

@@ -23,7 +23,7 @@ from bract.settings.steps import steps_in_round
 from bract.tasks.classification import losses
 from bract.tasks.task import Examples
 from client_app.app import app as client_app
-from client_app.training.loop import Trained, train
+from client_app.training.loop import Phase, Trained, train
 
 RUN_ID = 1
 
@@ -213,13 +213,9 @@ def tiny_data(path: Path, copies: int = 6) -> Path:
 def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, ...], **more: Any) -> Trained:
     """Local training as the settings say, of texts with labels."""
     steps = steps_in_round(settings, len(shard), private=False).total
+    phase = Phase(parts, more.pop("steps", steps), more.pop("slots", None))
     return train(
-        net,
-        shard,
-        settings,
-        parts,
-        more.pop("rng", np.random.default_rng(0)),
-        **{"losses": losses, "pad": 0, "steps": steps, **more},
+        net, shard, settings, phase, more.pop("rng", np.random.default_rng(0)), **{"losses": losses, "pad": 0, **more}
     )
 
 

@@ -16,7 +16,7 @@ from bract.settings.steps import steps_in_round
 from bract.tasks.classification import examples, losses, measure, pad_id
 from bract.tasks.task import Examples
 from client_app.data import cache
-from client_app.training.loop import train
+from client_app.training.loop import Phase, train
 from server_app.rounds import between_clients
 
 
@@ -42,7 +42,8 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> dict[str, Any]:
         steps = steps_in_round(settings.train, len(shard.train), private=False).total
         for number in range(settings.rounds if len(shard.train) else 0):
             rng = np.random.default_rng([settings.seed, client, number])
-            train(net, shard.train, settings.train, parts, rng, losses=losses, pad=pad_id(net.shape.place), steps=steps)
+            phase, pad = Phase(parts, steps), pad_id(net.shape.place)
+            train(net, shard.train, settings.train, phase, rng, losses=losses, pad=pad)
         if len(shard.holdout):
             own.append(measure(net, shard.holdout))
         if len(whole):

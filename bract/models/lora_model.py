@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from bract.adapter import initial
 from bract.adapter.layout import Layout, Module, Part, Parts, Variant, Vector
 from bract.adapter.layout import Tensor as HeadTensor
+from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
 from bract.settings.schema import Settings
@@ -222,17 +223,6 @@ class Classifier(nn.Module):
         with self.model.disable_adapter():
             rows = [self.pooled(*batch_of([ids], pad, self.device)) for ids in texts]
         return np.ascontiguousarray(torch.cat(rows).float().cpu().numpy())
-
-
-def batch_of(texts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, padded to the longest of these texts only."""
-    width = max(1, *(len(ids) for ids in texts))
-    ids = torch.full((len(texts), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(texts), width), dtype=torch.long)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = 1
-    return ids.to(device), mask.to(device)
 
 
 def tokenizer(place: str) -> Any:

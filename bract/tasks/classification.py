@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bract.batching import by_length
-from bract.models.lora_model import Classifier, batch_of, tokenizer
+from bract.batching import batch_of, by_length
+from bract.models.lora_model import Classifier, tokenizer
 from bract.tasks.task import Examples, Tokens
 
 MOST = 4096  # tokens measured together
@@ -57,7 +57,7 @@ def logits(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
     """Logits in the order of the texts, computed in groups of like lengths."""
     found = np.zeros((len(tokens), model.shape.labels), dtype=np.float32)
     pad = pad_id(model.shape.place)
-    for rows in by_length([len(ids) for ids in tokens], most=MOST):
+    for rows in by_length([len(ids) for ids in tokens], max_tokens=MOST):
         ids, mask = batch_of([tokens[i] for i in rows], pad, model.device)
         found[rows] = model(ids, mask).float().cpu().numpy()
     return found

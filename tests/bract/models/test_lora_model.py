@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from bract.adapter.initial import draw
+from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
-from bract.models.lora_model import Shape, batch_of, build, choose_targets, shape
+from bract.models.lora_model import Shape, build, choose_targets, shape
 from bract.settings.schema import read
 from bract.tasks.classification import examples, logits, measure, tokenise
 from tests.harness import TEXTS, tiny_model
