@@ -15,6 +15,7 @@ from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.select_engine import select_engine
 from client_app.privacy.private import Private
 from client_app.training.gradients import PrivateGradients
+from tests.harness import tiny_model
 
 KINDS = ("bert", "roberta", "distilbert", "llama", "gpt2")
 MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=4, rounds=2)
@@ -59,3 +60,23 @@ def in_order(net, flat, parts, vector):
     """A flat vector's values as the parameters have them, one after the other."""
     views = {id(view.parameter): view for view in flat.views}
     return torch.cat([views[id(p)].of(vector).reshape(-1) for part in parts for p in net.parameters_of(part)])
+
+
+def bert_like(**more):
+    """The sizes of a tiny model whose configuration has BERT's fields."""
+    size = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 64}
+    return {
+        **size,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "pad_token_id": 0,
+        "initializer_range": 0.3,
+        **more,
+    }
+
+
+def saved_in(folder, model):
+    """The folder, with this model in it and the tiny tokenizer."""
+    tiny_model(folder)
+    model.save_pretrained(folder)
+    return str(folder)

@@ -1,12 +1,10 @@
 """The fused engine: the same numbers as Opacus and autograd, and an error where it could not give them."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
 from bract.batching import batch_of
 from bract.errors import BractError
@@ -14,21 +12,14 @@ from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import logits, losses
 from bract.tasks.task import Examples
-from client_app.engine import fused, kernels, memory, prefix_cache
-from client_app.engine import select_engine as selecting
+from client_app.engine import fused, memory
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.fused import FusedEngine
-from client_app.engine.independence import require_independent
-from client_app.engine.last_layer import last_layer
-from client_app.engine.opacus import OpacusEngine
-from client_app.engine.prefix_cache import frozen_layers
 from client_app.engine.select_engine import select_engine
-from client_app.engine.supported import why_unsupported
 from client_app.privacy.private import Private
-from tests.client_app.nets import KINDS, MECHANISM, clipped_sum, net_of, require_gradients
-from tests.harness import fit, tiny_model
+from tests.client_app.nets import KINDS, MECHANISM, bert_like, clipped_sum, net_of, require_gradients, saved_in
+from tests.harness import fit
 
-PROBES = 2  # texts that pass through a model, once, to find what a token takes
 SETTINGS = TrainSettings(batch=8, steps=20, lr=0.01)
 
 
@@ -105,63 +96,6 @@ def test_the_model_is_given_back_also_after_an_error(folders, shard):
     assert not any("forward" in vars(module) for module in net.modules())
 
 
-@pytest.mark.parametrize(
-    ("kind", "pooling", "known"),
-    [
-        ("bert", "mean", False),
-        ("bert", "cls", True),
-        ("bert", "native", True),
-        ("roberta", "native", True),
-        ("distilbert", "cls", False),
-        ("llama", "native", False),
-    ],
-)
-def test_the_last_layer_computes_what_the_head_reads(folders, shard, kind, pooling, known):
-    """Where it is known to read the first position alone; that the gradients are right is tested for all of them."""
-    net = net_of(folders[kind], pooling)
-    assert (last_layer(net) is not None) == known
-    if not known:
-        return
-    seen = []
-    layer = last_layer(net)
-    layer.intermediate.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[1]))
-    clipped_sum(net, shard, [0, 1, 2], ("B",), MECHANISM, engine="fused")
-    clipped_sum(net, shard, [0, 1, 2], ("B",), MECHANISM, engine="opacus")
-    lengths = {len(shard.tokens[i]) for i in range(3)}
-    assert 1 in seen
-    assert set(seen) <= {1} | lengths  # Opacus's way computes them all
-
-
-def test_vera_and_other_adapters_are_left_to_autograd(folders, shard, caplog):
-    net = net_of(folders["bert"], variant="vera", rank=8)
-    flat = FlatBuffer(net, ("B",))
-    assert "not by one plain LoRA" in why_unsupported(net, flat)
-    selecting._log_once.cache_clear()
-    with caplog.at_level(logging.INFO):
-        assert isinstance(select_engine(TrainSettings(), net, flat, losses=losses, pad=0), OpacusEngine)
-    assert "training by Opacus and autograd: encoder.layer.0.attention.self.query is adapted by" in caplog.text
-    with pytest.raises(BractError, match="train.engine = 'fused' cannot train this exactly"):
-        select_engine(TrainSettings(engine="fused"), net, flat, losses=losses, pad=0)
-
-
-@pytest.mark.parametrize("more", [{"use_dora": True}, {"lora_dropout": 0.1}, {"lora_bias": True}])
-def test_what_is_more_than_two_factors_is_refused(folders, more):
-    net = net_of(folders["bert"])
-    base = net.model.unload()
-    names = list(net.layers)
-    net.model = get_peft_model(base, LoraConfig(r=2, target_modules=names, **more))
-    net.layers = {n: m for n, m in net.model.get_base_model().named_modules() if n in names}
-    assert "more than two factors" in why_unsupported(net, FlatBuffer(net, ("B",)))
-
-
-def test_a_trained_value_that_two_modules_share_is_refused(folders):
-    net = net_of(folders["bert"])
-    assert why_unsupported(net, FlatBuffer(net, ("B", "head"))) is None
-    net.tied = torch.nn.Linear(32, 4)
-    net.tied.weight = net.linear.weight
-    assert "shared by two modules" in why_unsupported(net, FlatBuffer(net, ("B", "head")))
-
-
 def test_a_trained_value_that_the_model_uses_by_itself_stops_it(folders, shard):
     """Its gradient would come by a way that the engine does not see, so nothing is updated."""
     net = net_of(folders["bert"])
@@ -192,88 +126,6 @@ def test_a_pass_stays_within_its_memory(folders, shard, monkeypatch):
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
-def onednn():
-    try:
-        kernels.onednn_product(torch.ones(1, 1), torch.ones(1, 1), None)
-    except (AttributeError, RuntimeError):
-        return False
-    return True
-
-
-@pytest.mark.skipif(not onednn(), reason="this torch has no oneDNN product")
-@pytest.mark.parametrize("parts", [("B",), ("A", "B", "head")])
-def test_other_kernels_give_the_same(folders, shard, monkeypatch, parts):
-    net = net_of(folders["bert"], "native")
-    wanted = clipped_sum(net, shard, range(8), parts, MECHANISM)
-    chosen = kernels.Kernel("oneDNN", kernels.onednn_product, "asked for by a test")
-    monkeypatch.setattr(selecting, "fastest", lambda *_: chosen)
-    found = clipped_sum(net, shard, range(8), parts, MECHANISM)
-    assert float((found - wanted).norm() / wanted.norm()) < 1e-6
-
-
-def test_without_onednn_it_is_torch_s_own(monkeypatch):
-    """The product is a private operation of torch, and may go away."""
-
-    def gone(*_):
-        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
-
-    def wrong(x, weight, bias):
-        return 1.001 * torch.nn.functional.linear(x, weight, bias)
-
-    for product, words in ((gone, "this torch has no other"), (wrong, "differ by 1.0e-03")):
-        kernels.fastest.cache_clear()
-        monkeypatch.setattr(kernels, "onednn_product", product)
-        found = kernels.fastest(torch.device("cpu"), torch.float32, 32)
-        assert (found.name, found.is_default) == ("torch", True)
-        assert words in found.why
-    kernels.fastest.cache_clear()
-
-
-def test_measuring_the_kernels_takes_no_longer_than_it_may():
-    import time
-
-    for precision in ("float32", "bfloat16"):
-        kernels.fastest.cache_clear()
-        start = time.perf_counter()
-        kernels.fastest(torch.device("cpu"), torch.float32, 384, precision)
-        assert time.perf_counter() - start < kernels.SECONDS + 2.0  # a busy machine; the bound itself is in the loop
-
-
-def test_bfloat16_is_near_and_says_by_how_much(folders, shard, monkeypatch):
-    net = net_of(folders["bert"], "native")
-    wanted = clipped_sum(net, shard, range(8), ("A", "B", "head"), MECHANISM)
-    chosen = kernels.Kernel("bfloat16", kernels.rounded_product, "asked for by a test", torch.bfloat16)
-    monkeypatch.setattr(selecting, "fastest", lambda *_: chosen)
-    found = clipped_sum(net, shard, range(8), ("A", "B", "head"), MECHANISM)
-    error = float((found - wanted).norm() / wanted.norm())
-    assert 1e-4 < error < 0.1
-    assert not any("forward" in vars(module) for module in net.modules())
-    monkeypatch.undo()
-    assert torch.equal(clipped_sum(net, shard, range(8), ("A", "B", "head"), MECHANISM), wanted)
-    for ratio, name in ((0.5, "torch"), (3.0, "bfloat16")):
-        kernels.fastest.cache_clear()
-        monkeypatch.setattr(kernels, "_speedup", lambda *_, ratio=ratio: ratio)
-        found = kernels.fastest(torch.device("cpu"), torch.float32, 32, "bfloat16")
-        assert found.name == name
-        assert ("relative error" in found.why) == (name == "bfloat16")
-    kernels.fastest.cache_clear()
-
-
-def test_rounding_spares_the_adapter(folders, shard):
-    """Factors too small to show in a weight of 8 bits still have their effect on what a layer gives."""
-    net = net_of(folders["bert"])
-    net.set("B", 1e-4 * net.get("B"), net.layout)
-    layer = next(iter(net.layers.values()))
-    x = torch.randn(2, 5, 32)
-    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    wanted = float(layer.scaling["default"]) * x @ a.T @ b.T
-    kernel = kernels.Kernel("bfloat16", kernels.rounded_product, "", torch.bfloat16)
-    with FusedEngine(net, FlatBuffer(net, ("B",)), kernel, losses=losses, pad=0) as engine, torch.no_grad():
-        engine.start()
-        found = layer(x) - kernel.product(x, kernel.weight(layer.base_layer), layer.base_layer.bias)
-    assert float((found - wanted).norm() / wanted.norm()) < 0.05
-
-
 @pytest.mark.parametrize("private", [True, False])
 def test_head_alone_needs_nothing_of_the_encoder_on_the_way_back(folders, shard, private):
     net = net_of(folders["bert"])
@@ -283,88 +135,14 @@ def test_head_alone_needs_nothing_of_the_encoder_on_the_way_back(folders, shard,
         assert not net.pooled(*batch_of(shard.tokens[:2], 0, net.device)).requires_grad
 
 
-def other(folder, model):
-    """A folder of another architecture, with the tiny tokenizer."""
-    tiny_model(folder)
-    model.save_pretrained(folder)
-    return str(folder)
-
-
-def bert_like(**more):
-    size = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 64}
-    return {
-        **size,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "pad_token_id": 0,
-        "initializer_range": 0.3,
-        **more,
-    }
-
-
-def test_a_model_whose_states_depend_on_padding_is_not_trained_privately(tmp_path, shard):
-    """ConvBERT's convolution reads padding, so an example changes the others' gradients: no clip bounds that."""
-    from transformers import ConvBertConfig, ConvBertForSequenceClassification
-
-    model = ConvBertForSequenceClassification(ConvBertConfig(**bert_like(embedding_size=32, head_ratio=1)))
-    net = net_of(other(tmp_path, model), "native")
-    before = net.get("B").copy()
-    for engine in ("opacus", "fused"):
-        settings = TrainSettings(batch=4, steps=1, engine=engine)
-        private = Private(replace(MECHANISM, sigma=0.5), SecureNoise())
-        with pytest.raises(BractError, match="change with the texts it is computed with"):
-            fit(net, shard, settings, ("B",), pad=0, private=private)
-        assert (net.get("B") == before).all()
-        fit(net, shard, settings, ("B",), pad=0)  # without privacy it may
-        net.set("B", before, net.layout)
-
-
-def test_layers_that_also_see_positions_are_found_before_anything_is_spent(tmp_path):
-    """DeBERTa's query and key layers are used for relative positions too, which belong to no text."""
-    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
-
-    relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
-    folder = other(tmp_path, DebertaV2ForSequenceClassification(DebertaV2Config(**bert_like(**relative))))
-    with pytest.raises(BractError, match="for more than each example's own states"):
-        require_independent(net_of(folder, "native", targets="query_proj"), pad=0)
-    require_independent(net_of(folder, "native", targets="value_proj"), pad=0)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_other_models_states_do_not(folders, kind):
-    require_independent(net_of(folders[kind], "mean" if kind == "bert" else "native"), pad=0)
-
-
-@pytest.mark.parametrize("targets", ["attention", "encoder.layer.1.attention.attn.q"])
-def test_layers_of_a_kind_that_is_not_known_are_computed_anew(tmp_path, shard, targets):
-    """MPNet's layers give tuples: what they make of a text is not cached."""
-    from transformers import MPNetConfig, MPNetForSequenceClassification
-
-    net = net_of(other(tmp_path, MPNetForSequenceClassification(MPNetConfig(**bert_like()))), "native", targets=targets)
-    assert frozen_layers(net) == []
-    found = clipped_sum(net, shard, range(6), ("B", "head"), MECHANISM)
-    wanted = clipped_sum(net, shard, range(6), ("B", "head"), MECHANISM, engine="opacus")
-    assert float((found - wanted).norm() / wanted.norm()) < 1e-5
-
-
 def test_a_model_that_changes_an_output_in_place_is_trained(tmp_path, shard):
     from transformers import LongformerConfig, LongformerForSequenceClassification
 
     config = LongformerConfig(**bert_like(attention_window=8, sep_token_id=3))
-    net = net_of(other(tmp_path, LongformerForSequenceClassification(config)), "native")
+    net = net_of(saved_in(tmp_path, LongformerForSequenceClassification(config)), "native")
     found, _ = after_training(net, shard, ("B",), "auto", private=False)
     wanted, start = after_training(net, shard, ("B",), "opacus", private=False)
     assert np.linalg.norm(found["B"] - wanted["B"]) < 1e-2 * np.linalg.norm(wanted["B"] - start["B"])
-
-
-def test_a_base_layer_of_another_kind_is_refused(folders):
-    class Half(torch.nn.Linear):
-        def forward(self, x):
-            return super().forward(x) / 2
-
-    net = net_of(folders["bert"])
-    next(iter(net.layers.values())).base_layer.__class__ = Half
-    assert "is a Half" in why_unsupported(net, FlatBuffer(net, ("B",)))
 
 
 def test_a_fault_while_patching_gives_the_model_back(folders, monkeypatch):
@@ -384,77 +162,3 @@ def test_an_empty_text_is_computed(folders, shard):
     net = net_of(folders["bert"])
     assert np.isfinite(logits(net, empty.tokens)).all()
     assert torch.isfinite(clipped_sum(net, empty, range(4), ("B",), MECHANISM)).all()
-
-
-def test_a_cache_entry_is_of_one_kernel_and_of_no_large_client(folders, shard, monkeypatch):
-    net = net_of(folders["bert"], targets=QUERY["bert"])
-    prefix_cache._entries.clear()
-    clipped_sum(net, shard, [0], ("B",), MECHANISM)
-    ((name, _),) = prefix_cache._entries[net]
-    assert name == "torch"
-    rounding = kernels.Kernel("bfloat16", kernels.rounded_product, "", torch.bfloat16)
-    monkeypatch.setattr(selecting, "fastest", lambda *_: rounding)
-    clipped_sum(net, shard, [0], ("B",), MECHANISM)
-    assert {name for name, _ in prefix_cache._entries[net]} == {"torch", "bfloat16"}
-    prefix_cache._entries.clear()
-    monkeypatch.setattr(prefix_cache, "ENTRY_BUDGET", 0)
-    clipped_sum(net, shard, [0], ("B",), MECHANISM)
-    assert not prefix_cache._entries[net]
-
-
-QUERY = {"bert": "layer.1.attention.self.query", "roberta": "layer.1.attention.self.query"}
-UPPER = {
-    **QUERY,
-    "distilbert": "layer.1.attention.q_lin",
-    "llama": "layers.1.self_attn.q_proj",
-    "gpt2": "h.1.attn.c_attn",
-}
-
-
-def texts_below(net):
-    """A list that grows by the number of texts whenever the lower layer computes."""
-    (lower,) = frozen_layers(net)
-    ran = []
-    linear = next(m for m in lower.modules() if "weight" in m._parameters and m.weight.ndim == 2)
-    linear.register_forward_hook(lambda module, inputs, _: ran.append(len(inputs[0])))
-    return ran
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_frozen_layers_make_of_a_text_is_cached(folders, shard, kind, monkeypatch):
-    """With the upper layer alone adapted, the lower one runs once a text; gradients stay exact to rounding."""
-    net = net_of(folders[kind], "native", targets=UPPER[kind]).to(torch.float64)
-    ran = texts_below(net)
-    wanted = clipped_sum(net, shard, range(8), ("B", "head"), MECHANISM, engine="opacus")
-    ran.clear()
-    for probes, least, most in ((PROBES, 8, len(shard)), (0, 0, 0)):  # at first, the bound, and whole groups
-        found = clipped_sum(net, shard, range(8), ("B", "head"), MECHANISM)
-        assert float((found - wanted).norm() / wanted.norm()) < 1e-12
-        assert least <= sum(ran) - probes <= most
-        ran.clear()
-    monkeypatch.setattr(prefix_cache, "ENTRY_BUDGET", 0)
-    prefix_cache._entries.clear()
-    for _ in range(2):
-        found = clipped_sum(net, shard, range(8), ("B", "head"), MECHANISM)
-        assert float((found - wanted).norm() / wanted.norm()) < 1e-12
-        assert sum(ran) == 8
-        ran.clear()
-
-
-def test_what_was_cached_before_changes_no_bit(folders, shard, monkeypatch):
-    """A client may be trained by any worker, before or after any other, and once more after a kill."""
-    monkeypatch.setattr(prefix_cache, "GROUP_TOKENS", 12)  # many groups
-    net = net_of(folders["bert"], targets=UPPER["bert"])
-    alone = clipped_sum(net, shard, [3, 1, 7], ("B",), MECHANISM)
-    prefix_cache._entries.clear()
-    clipped_sum(net, shard, [3, 2, 9, 11], ("B",), MECHANISM)
-    assert torch.equal(clipped_sum(net, shard, [3, 1, 7], ("B",), MECHANISM), alone)
-    monkeypatch.setattr(prefix_cache, "MEMORY_BUDGET", 1)
-    others = [replace(shard) for _ in range(3)]
-    for other in others:
-        assert torch.equal(clipped_sum(net, other, [3, 1, 7], ("B",), MECHANISM), alone)
-    assert len(prefix_cache._entries[net]) == 1
-
-
-def test_all_layers_adapted_leave_nothing_to_cache(folders):
-    assert frozen_layers(net_of(folders["bert"])) == []
