@@ -29,7 +29,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["BRACT_HOME"] = tempfile.mkdtemp()
 
 from bract.results.run_folder import read_rows
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 CLIENTS = 8
 RATE = 0.004
@@ -47,7 +48,7 @@ def as_public(rounds: int, texts: Path) -> float:
     import peft  # noqa: F401 - before the clock starts
     import torch
     import transformers  # noqa: F401 - the same
-    from public_app.task import turn  # type: ignore[import-not-found]  # an app of its own, by its own name
+    from public_app.task import turn  # an app of its own, by its own name
 
     from bract.models.base_model import locate
 
@@ -79,7 +80,7 @@ def as_bract(rounds: int, texts: Path) -> float:
         cache.shard,
         cache.shared,
         cache.layout,
-        cache.classifier,
+        cache.model,
         cache.first_parts,
     )
     for cached in kept:
@@ -95,9 +96,9 @@ def as_bract(rounds: int, texts: Path) -> float:
 def by_machines(kind: str, rounds: int, texts: Path) -> float:
     """Seconds of a run by Flower's deployment runtime."""
     from benchmarks.loopback import BRACT, Loopback
-    from bract.cli.launch import tool
     from bract.models.base_model import locate
-    from bract.settings.schema import toml
+    from bract.processes import tool
+    from bract.settings.flat import toml
 
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         here, joined = Loopback(Path(scratch), stack), [0]

@@ -1,9 +1,9 @@
-"""What a client's turn costs with each method, relative to FedIT.
+"""What a client's local round costs with each method, relative to FedIT.
 
-Real turns of one client of the demo, MiniLM, five epochs over the same examples, from the message's content to
+Real local rounds of one client of the demo, MiniLM, five epochs over the same examples, from the message's content to
 the reply's; no Flower between. The methods take turns, so that the machine's moods fall on all alike. Methods that
 alternate are timed in a round of B and in one of A. Printed, of CPU time: the median over repetitions of the ratio
-to FedIT's turn in the same repetition, and its range. LoRA-A2's paper has 1.17 for itself (six epochs to five) and
+to FedIT's in the same repetition, and its range. LoRA-A2's paper has 1.17 for itself (six epochs to five) and
 0.93 for FFA.
 """
 
@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,48 +34,48 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def turns(targets: str, clients: int) -> dict[str, Any]:
-    """For each method a function that plays one turn in a round."""
+def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]]:
+    """For each method a function that trains one local round and gives its CPU seconds."""
     import torch
     from flwr.app import ConfigRecord
-    from flwr.supercore.task_identity import TaskIdentity
 
     from bract.adapter import initial
-    from bract.settings.checks import BY_RANK
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
     from strategies import Federation, Member, create
-    from strategies.federation import to_arrays
+    from strategies.federation import Head, to_arrays
+    from tests.flower.messages import identify
+    from tests.harness import InProcessGrid
 
     torch.set_num_threads(1)
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
+    identify()
+    grid = InProcessGrid(0, {})  # which no strategy asks
 
-    def player(name: str, values: dict[str, Any]) -> Any:
+    def trainer(name: str, values: dict[str, Any]) -> Callable[[int], float]:
         method = name.partition(",")[0]
-        settings = read(
-            {"strategy.name": method, "train.steps": 0, "train.epochs": 5, "train.batch": 8, "privacy.unit": "none",
-             "lora.targets": targets, "data.partition": "iid", **values}
-        )  # fmt: skip
+        common = {"train.steps": 0, "train.epochs": 5, "train.batch": 8, "privacy.unit": "none"}
+        own = {"strategy.name": method, "lora.targets": targets, "data.partition": "iid", **values}
+        settings = read({**common, **own})
         client = Client(settings, 0, clients)
         layout = client.layout
         rank = {"lora-a2": 2.0}.get(method, float(settings.lora.rank))
-        members = (Member(0, 1, None, rank if method in BY_RANK else float("inf")),)
-        head: Any = "local" if method == "fedsa" else "frozen"
-        name_ = "".join(c for c in name if c.isalnum())
-        strategy = create(method, Federation(layout, members, name_, head=head, strategy=settings.strategy))
+        members = (Member(0, 1, None, rank if method_of(method).unequal else float("inf")),)
+        fingerprint = "".join(c for c in name if c.isalnum())
+        head: Head = "local" if method == "fedsa" else "frozen"
+        strategy = create(method, Federation(layout, members, fingerprint, head=head, strategy=settings.strategy))
         parts = {**initial.draw(layout, 0, pooled=True)}
         parts["B"] = initial.uniform(0, "b", layout.size("B"), 0.01)
 
-        def play(round_: int) -> float:
-            (message,) = strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), None)  # no grid
+        def train(number: int) -> float:
+            (message,) = strategy.configure_train(number, to_arrays(parts), ConfigRecord(), grid)
             start = time.process_time()
             train_round(client, message.content)
             return time.process_time() - start
 
-        return play
+        return train
 
-    return {name: player(name, values) for name, values in VARIANTS.items()}
+    return {name: trainer(name, values) for name, values in VARIANTS.items()}
 
 
 def main() -> None:
@@ -84,15 +85,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=160, help="the demo is split so many ways, one trains")
     parser.add_argument("--targets", default="attention")
     options = parser.parse_args()
-    players = turns(options.targets, options.clients)
-    vera = {name for name in players if "vera" in name}
-    seconds: dict[str, list[float]] = {name: [] for name in players}
+    trainers = local_rounds(options.targets, options.clients)
+    vera = {name for name in trainers if "vera" in name}
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for repeat in range(options.repeats + 1):  # the first, which loads everything, is not counted
-        for name in [n for n in players if n not in vera] + [n for n in players if n in vera]:
-            if name in vera or name == next(iter(players)) or repeat == 0:
-                players[name](1)  # another model for the worker than the last one's: loaded before it is timed
-            seconds[name].append((players[name](3) + players[name](4)) / 2)
-    print(f"{options.targets}, seconds of a turn: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
+        for name in [n for n in trainers if n not in vera] + [n for n in trainers if n in vera]:
+            if name in vera or name == next(iter(trainers)) or repeat == 0:
+                trainers[name](1)  # another model for the worker than the last one's: loaded before it is timed
+            seconds[name].append((trainers[name](3) + trainers[name](4)) / 2)
+    print(f"{options.targets}, seconds of a local round: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
     for name, found in seconds.items():
         ratios = [mine / base for mine, base in zip(found[1:], seconds["fedit"][1:], strict=True)]
         print(f"{name:<18} {statistics.median(ratios):.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")

@@ -29,9 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.numpy import load_file
 
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.rounds import run
-from tests.harness import InProcessGrid, read_back, tiny_data, tiny_model
+from tests.flower.messages import read_back
+from tests.harness import InProcessGrid, tiny_data, tiny_model
 
 METHODS = ("fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora")
 RANKED = ("lora-a2", "hetlora", "flexlora")
@@ -41,13 +43,12 @@ VARY = {"seconds", "busy", "training_seconds", "federation", "request", "digest"
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     """A name, and settings beside those of all."""
+    loose = {"privacy.epsilon": 50.0, "privacy.test-seed": "t"}
     units: dict[str, dict[str, Any]] = {
         "none": {"privacy.unit": "none"},
-        "example": {"privacy.unit": "example", "privacy.epsilon": 50.0, "privacy.delta": 1e-3,
-                    "privacy.test-seed": "t"},
-        "client": {"privacy.unit": "client", "privacy.epsilon": 50.0, "privacy.delta": 1e-2, "privacy.test-seed": "t",
-                   "federation.fraction": 0.7},
-    }  # fmt: skip
+        "example": {"privacy.unit": "example", **loose, "privacy.delta": 1e-3},
+        "client": {"privacy.unit": "client", **loose, "privacy.delta": 1e-2, "federation.fraction": 0.7},
+    }
     for (unit, private), method in itertools.product(units.items(), METHODS):
         if (unit, method) == ("client", "flexlora"):
             continue
@@ -85,10 +86,19 @@ def digest(model: str, data: str, values: dict[str, Any]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BRACT_HOME"] = f"{folder}/home"
         config: dict[str, Any] = {
-            **Settings().flat(), "model.name": model, "data.source": f"file:{data}", "data.max-length": 32,
-            "train.steps": 4, "train.batch": 4, "train.lr": 0.01, "lora.rank": 4, "lora.alpha": 8.0, "rounds": 3,
-            "run.folder": f"{folder}/run", **values,
-        }  # fmt: skip
+            **Settings().flat(),
+            "model.name": model,
+            "data.source": f"file:{data}",
+            "data.max-length": 32,
+            "train.steps": 4,
+            "train.batch": 4,
+            "train.lr": 0.01,
+            "lora.rank": 4,
+            "lora.alpha": 8.0,
+            "rounds": 3,
+            "run.folder": f"{folder}/run",
+            **values,
+        }
         grid = InProcessGrid(3, config)
         with contextlib.redirect_stdout(io.StringIO()):
             run(grid, read(config))
@@ -105,7 +115,7 @@ def digest(model: str, data: str, values: dict[str, Any]) -> dict[str, str]:
             "state": _of([_tensors(p) for p in sorted((home / "state").rglob("*.safetensors"))]),
             "adapter": _of([_tensors(p) for p in sorted((place / "adapter").glob("*.safetensors"))]),
             "personal": _of([_tensors(p) for p in sorted((home / "personal").rglob("*.safetensors"))]),
-        }  # fmt: skip
+        }
 
 
 def _tensors(path: Path) -> list[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bract.cli.launch import QUIET, die_with_parent, end, free_port, tool
+from bract.processes import QUIET, die_with_parent, end, free_port, tool
 
 HOST = "127.0.0.1"
 BRACT = [sys.executable, "-m", "bract.cli"]
@@ -25,17 +25,23 @@ class Loopback:
             f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "{HOST}:{self.port}"\ninsecure = true\n'
         )
         paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, **QUIET, "FLWR_HOME": str(place / "flwr"), "BRACT_HOME": str(place / "home"),
-                            "PATH": paths, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+        own = {"FLWR_HOME": str(place / "flwr"), "BRACT_HOME": str(place / "home"), "PATH": paths}
+        self.environment = {**os.environ, **QUIET, **own, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 
     def start(self, name: str, *words: object, listen: Callable[[str], None] = lambda line: None) -> None:
         """A process; `listen` hears its lines."""
         (self.place / name).mkdir()
         process = subprocess.Popen(
-            [str(word) for word in words], cwd=self.place / name, env=self.environment, stdin=subprocess.DEVNULL,
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            [str(word) for word in words],
+            cwd=self.place / name,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             preexec_fn=die_with_parent,
-        )  # fmt: skip
+        )
         self._stack.callback(end, process)
 
         def hear() -> None:
@@ -52,17 +58,20 @@ class Loopback:
     def node(self, kind: str, i: int, of: int, listen: Callable[[str], None] = lambda line: None) -> None:
         """A node: Bract's (`bract node`), or Flower's own."""
         command = [*BRACT, "node"] if kind == "bract node" else [tool("flower-supernode")]
-        self.start(
-            f"node{i}", *command, "--insecure", "--superlink", f"{HOST}:{self.port}", "--port", free_port(),
-            "--node-config", f"partition-id={i} num-partitions={of}", listen=listen,
-        )  # fmt: skip
+        where = ["--superlink", f"{HOST}:{self.port}", "--port", free_port()]
+        who = ["--node-config", f"partition-id={i} num-partitions={of}"]
+        self.start(f"node{i}", *command, "--insecure", *where, *who, listen=listen)
 
     def call(self, *words: object) -> str:
         """A command that must succeed; what it printed."""
         done = subprocess.run(
-            [str(word) for word in words], cwd=self.place, env=self.environment, check=False, capture_output=True,
+            [str(word) for word in words],
+            cwd=self.place,
+            env=self.environment,
+            check=False,
+            capture_output=True,
             text=True,
-        )  # fmt: skip
+        )
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
         return done.stdout

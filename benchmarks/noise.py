@@ -28,8 +28,9 @@ from bract.adapter.layout import Layout, Part, Parts
 from bract.models.lora_model import build, shape
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.settings.schema import TrainSettings, read
-from bract.tasks.classification import losses
+from bract.settings.read import read
+from bract.settings.schema import TrainSettings
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from client_app.privacy.private import Private
 from client_app.training.loop import Phase, train
@@ -64,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    net = build(shape(read({}), 32))
+    net = build(shape(read({}), 32, CLASSIFICATION.auto_class))
     layout, nothing = net.layout, Examples([], np.zeros(0, np.int64))
     start = initial.draw(layout, 0, pooled=True)
     start["B"] = 0.01 * np.random.default_rng(0).normal(size=layout.size("B")).astype(np.float32)  # some training later
@@ -78,12 +79,23 @@ def main() -> None:
                 parts: tuple[Part, ...] = ("A", "B") if both else ("B",)
                 for part, vector in start.items():
                     net.set(part, vector, layout)
-                private, rng = Private(replace(quiet, sigma=s), SecureNoise()), np.random.default_rng(0)
-                train(net, nothing, sgd, Phase(parts, 1), rng, losses=losses, pad=0, private=private)
+                private = Private(replace(quiet, sigma=s), SecureNoise())
+                train(
+                    net,
+                    nothing,
+                    sgd,
+                    Phase(parts, 1),
+                    np.random.default_rng(0),
+                    losses=CLASSIFICATION.losses,
+                    pad=0,
+                    private=private,
+                )
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))
         one, two = (statistics.mean(found[both]) for both in (False, True))
-        print(f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"
-              f"{two:>12.4g}{expected(layout, start, s, both=True):>12.4g}{two / one:>14.2f}")  # fmt: skip
+        print(
+            f"{s:>6g}{one:>12.4g}{expected(layout, start, s, both=False):>12.4g}"
+            f"{two:>12.4g}{expected(layout, start, s, both=True):>12.4g}{two / one:>14.2f}"
+        )
 
 
 if __name__ == "__main__":

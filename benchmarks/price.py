@@ -13,41 +13,48 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from bract.cli.launch import cpus
-from bract.cli.main import overrides_of
+from bract.cli.options import overrides_of
+from bract.cli.simulation import cpus
 from bract.results.run_folder import read_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from client_app.engine.kernels import Kernel
 
 CLIENTS = 10
 METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
 
 
-def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
+def run(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
     """One run, in a home of its own; epsilon 0 is without privacy."""
-    from functools import partial
+    from benchmarks.inprocess import run_in_process
+    from client_app.engine import select_engine
 
-    from benchmarks.inprocess import played
-    from client_app.engine import kernels, select_engine
-
-    if rounding:  # past the settings, which refuse it under privacy
-        select_engine.fastest = partial(_rounding, kernels.fastest)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
+        if rounding:  # past the settings, which refuse it under privacy
+            stack.enter_context(patch.object(select_engine, "fastest", _rounding))
         os.environ["BRACT_HOME"] = home
         privacy = {"privacy.unit": "example", "privacy.epsilon": epsilon} if epsilon else {"privacy.unit": "none"}
         own = {"strategy.name": method, "seed": seed, "run.folder": f"{home}/run"}
-        row = played(CLIENTS, {**values, **privacy, **own}).rounds()[-1]
+        row = run_in_process(CLIENTS, {**values, **privacy, **own}).rounds()[-1]
     keys = ("accuracy", "accuracy_worst", "epsilon")
     return {**{key: row[key] for key in keys}, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
-def _rounding(fastest: Any, device: Any, dtype: Any, width: int, _: str) -> Any:
+def _rounding(device: "torch.device", dtype: "torch.dtype", width: int, _: str) -> "Kernel":
+    from client_app.engine.kernels import fastest
+
     return fastest(device, dtype, width, "bfloat16")
 
 
@@ -74,9 +81,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE ...", help="runs with these settings")
     parser.add_argument(
-        "--bfloat16", action="store_true", help="rounded products where the processor is faster so: accuracy alone is "
-        "measured, and the settings refuse it under privacy"
-    )  # fmt: skip
+        "--bfloat16",
+        action="store_true",
+        help="rounded products where the processor is faster so: accuracy alone is measured, and the settings refuse "
+        "it under privacy",
+    )
     parser.add_argument("--rows", type=Path, default=Path("price.jsonl"), help="where results are kept")
     options = parser.parse_args()
     rows = read_rows(options.rows)
@@ -91,7 +100,7 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(play, *cell[:3], overrides_of([cell[3]]), rounding=rounding): cell
+            pool.submit(run, *cell[:3], overrides_of([cell[3]]), rounding=rounding): cell
             for cell in wanted
             if cell not in done
         }

@@ -40,11 +40,12 @@ def prepared(weight: Tensor) -> tuple[Tensor, Tensor]:
 def from_halves(x: Tensor, weight: tuple[Tensor, Tensor]) -> Tensor:
     """The product, put together."""
     high, low = halves(x)
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # exact here: the values have 8 bits
+    products = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009 - torch's types do not know it
+    products.fp32_precision = "bf16"  # exact here: the values have 8 bits
     try:
         found = torch.mm(high.float(), weight[0].T)
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+        products.fp32_precision = "ieee"
     return found.add_(functional.linear(torch.cat([high, low], 1), weight[1]))
 
 

@@ -27,20 +27,22 @@ def ask(kind: str, file: str, clients: int) -> None:
     """One worker; prints its figures."""
     from bract.models.base_model import locate
     from bract.settings.schema import DataSettings
-    from bract.tasks.classification import tokenise
+    from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.tokens import tokenise
     from client_app.data import cache
 
     data, place = DataSettings(source=f"file:{file}", partition="iid"), locate("minilm")
+    task = CLASSIFICATION.name
     tokenise(["warm"], place, 8)
     import datasets  # noqa: F401 - what partitioning imports counts for nobody
     import flwr_datasets.partitioner  # noqa: F401 - the same
 
     before, start = own(), time.perf_counter()
     if kind == "by itself":
-        shards = [cache.tokenised(data, 0, clients, client, place) for client in range(clients)]
+        shards = [cache.tokenised(data, 0, task, clients, client, place) for client in range(clients)]
     else:
         cache.simulated = lambda: True
-        found = cache.shared(data, 0, clients, place, 1)
+        found = cache.shared(data, 0, task, clients, place, 1)
         assert found is not None
         shards = list(found.shards)
     read = sum(int(ids.sum()) for shard in shards for ids in shard.train.tokens)
@@ -61,7 +63,8 @@ def main() -> None:
     parser.add_argument("--ask", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
-        ask(*options.ask, options.clients)
+        kind, of = options.ask
+        ask(kind, of, options.clients)
         return
     with tempfile.TemporaryDirectory() as scratch:
         drawn, file, examples = random.Random(0), Path(scratch) / "texts.csv", generator.make(seed=0)
@@ -71,10 +74,14 @@ def main() -> None:
             rows.writerows((one.text, one.label) for one in drawn.choices(examples, k=options.texts))
         print(f"{options.texts} texts, {options.clients} clients")
         for kind in KINDS:
+            asking = ["--ask", kind, str(file), "--clients", str(options.clients)]
             told = subprocess.run(
-                [sys.executable, "-W", "ignore", __file__, "--ask", kind, str(file), "--clients", str(options.clients)],
-                check=True, capture_output=True, text=True, env={**os.environ, "BRACT_HOME": scratch},
-            )  # fmt: skip
+                [sys.executable, "-W", "ignore", __file__, *asking],
+                check=True,
+                capture_output=True,
+                text=True,
+                env={**os.environ, "BRACT_HOME": scratch},
+            )
             found = json.loads(told.stdout)
             print(f"  {kind:<10} {found['seconds']:6.1f} s   {found['memory']:6.0f} MB of its own")
 

@@ -15,9 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,14 +26,17 @@ import numpy as np
 import torch
 
 from bract.adapter.initial import draw
+from bract.adapter.layout import Part
 from bract.batching import batch_of
-from bract.models.lora_model import Classifier, Shape, build
+from bract.models.lora_model import LoraModel, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
+from bract.settings.choices import Pooling
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import losses, tokenise
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
-from client_app.engine.engine import Engine, Rows
+from bract.tasks.tokens import tokenise
+from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.opacus import PHYSICAL_BATCH, OpacusEngine
 from client_app.engine.select_engine import select_engine
@@ -42,9 +44,14 @@ from client_app.training.gradients import PlainGradients, PrivateGradients
 from client_app.training.optimizer import FlatOptimizer
 
 # Texts, how many of them are in a draw on average, the head.
-SIZES = {"minilm": (192, 64, "mean"), "minilm, native": (192, 64, "native"), "roberta-base shape": (128, 64, "native")}
+SIZES: dict[str, tuple[int, int, Pooling]] = {
+    "minilm": (192, 64, "mean"),
+    "minilm, native": (192, 64, "native"),
+    "roberta-base shape": (128, 64, "native"),
+}
 KINDS = ["Opacus", "fused", "fused, plain", "PEFT, plain"]
-PARTS: Any = ("B", "head")
+PARTS: tuple[Part, ...] = ("B", "head")
+losses = CLASSIFICATION.losses
 
 
 class AsPeopleDo(OpacusEngine):
@@ -55,7 +62,7 @@ class AsPeopleDo(OpacusEngine):
         return [rows[start : start + PHYSICAL_BATCH] for start in range(0, len(rows), PHYSICAL_BATCH)]
 
 
-def model_of(kind: str, scratch: str) -> Classifier:
+def model_of(kind: str, scratch: str) -> LoraModel:
     """MiniLM as it is, or RoBERTa-base's shape with random weights."""
     from bract.models.base_model import locate
 
@@ -97,7 +104,7 @@ def examples_of(source: str, kind: str) -> Examples:
     return Examples(tokens, rng.integers(0, 77, len(tokens)))
 
 
-def opened(net: Classifier) -> FlatBuffer:
+def opened(net: LoraModel) -> FlatBuffer:
     """What trains, set to do so."""
     flat = FlatBuffer(net, PARTS)
     for view in flat.views:
@@ -108,7 +115,7 @@ def opened(net: Classifier) -> FlatBuffer:
 class Trainer:
     """One way to train, over the same draws as the others."""
 
-    def __init__(self, name: str, net: Classifier, examples: Examples, batch: int) -> None:
+    def __init__(self, name: str, net: LoraModel, examples: Examples, batch: int) -> None:
         self.name, self.net, self.examples = name, net, examples
         self.mechanism = Mechanism(8.0, 1e-5, "prv", 1.0, 1.0, batch / len(examples), float(batch), 4, 1)
         self.steps = max(1, round(len(examples) / batch))
@@ -124,14 +131,17 @@ class Trainer:
         flat, noise = opened(net), SecureNoise(seed)
         optimizer = FlatOptimizer(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
-        if others:
-            engine: Engine = AsPeopleDo(net, flat, losses=losses, pad=1)
-        else:
-            engine = select_engine(TrainSettings(), net, flat, losses=losses, pad=1)
-        draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
+        engine = (
+            AsPeopleDo(net, flat, losses=losses, pad=1)
+            if others
+            else select_engine(TrainSettings(), net, flat, losses=losses, pad=1)
+        )
+        draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
-            source: Any = PlainGradients(engine, flat, 1, np.random.default_rng(0))
-            if "plain" not in self.name:
+            source: PlainGradients | PrivateGradients
+            if "plain" in self.name:
+                source = PlainGradients(engine, flat, 1, np.random.default_rng(0))
+            else:
                 source = PrivateGradients(engine, flat, self.mechanism, noise)
             for rows in draws:
                 optimizer.step(source.gradient(self.examples, rows)[0])
@@ -151,7 +161,7 @@ def small(trainer: Trainer) -> dict[str, float]:
     optimizer = FlatOptimizer(flat, TrainSettings(), 0.004)
     with select_engine(TrainSettings(), net, flat, losses=losses, pad=1) as engine:
         groups = engine.split(examples, rows, clipped=True)
-        work: dict[str, Callable[[], Any]] = {
+        work: dict[str, Callable[[], object]] = {
             "building batches": lambda: [batch_of([examples.tokens[i] for i in g], 1, net.device) for g in groups],
             "grouping": lambda: engine.split(examples, rows, clipped=True),
             "merging": engine.start,
@@ -159,11 +169,11 @@ def small(trainer: Trainer) -> dict[str, float]:
             "the optimizer": lambda: optimizer.step(flat.zeros()),
         }
         seconds = {}
-        for name, play in work.items():
-            play()
+        for name, doing in work.items():
+            doing()
             start = time.process_time()
             for _ in range(5):
-                play()
+                doing()
             seconds[name] = (time.process_time() - start) / 5
     return seconds
 
@@ -181,9 +191,8 @@ def peak(kind: str, source: str, name: str) -> float:
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
-def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer], *, own: bool) -> None:
+def compare(kind: str, source: str, repeats: int, trainers: Mapping[str, Trainer], *, own: bool) -> None:
     """One model on one kind of text."""
-    trainers = {name: make(name) for name in KINDS if not own or "fused" in name}
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for repeat in range(repeats + 1):
         for name, trainer in trainers.items():
@@ -191,8 +200,10 @@ def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]
             if repeat:  # the first warms up
                 seconds[name].append(spent)
     lengths = [len(ids) for ids in trainers["fused"].examples.tokens]
-    print(f"\n{kind}, {source.rpartition('/')[2]}: {len(lengths)} texts, tokens {np.mean(lengths):.0f} on average, "
-          f"{max(lengths)} at most; B and head, rank 8")  # fmt: skip
+    print(
+        f"\n{kind}, {source.rpartition('/')[2]}: {len(lengths)} texts, tokens {np.mean(lengths):.0f} on average, "
+        f"{max(lengths)} at most; B and head, rank 8"
+    )
     print(f"  fused, private ÷ plain                       {ratio(seconds['fused'], seconds['fused, plain'])}")
     if own:
         return
@@ -209,8 +220,8 @@ def compare(kind: str, source: str, repeats: int, make: Callable[[str], Trainer]
         apart = np.linalg.norm(after["fused"][part] - after["Opacus"][part]) / np.linalg.norm(after["Opacus"][part])
         print(f"  {part} after 20 steps, same draws and noise: relative difference {apart:.1e}")
     memory = {name: peak(kind, source, name) for name in ("fused", "fused, plain", "PEFT, plain")}
-    print(f"  peak memory: fused ÷ PEFT, plain             {memory['fused'] / memory['PEFT, plain']:.2f}   "
-          f"({memory['fused']:.0f}, {memory['PEFT, plain']:.0f} MB)")  # fmt: skip
+    mega = f"({memory['fused']:.0f}, {memory['PEFT, plain']:.0f} MB)"
+    print(f"  peak memory: fused ÷ PEFT, plain             {memory['fused'] / memory['PEFT, plain']:.2f}   {mega}")
     print(f"  peak memory: fused, private ÷ plain          {memory['fused'] / memory['fused, plain']:.2f}", flush=True)
 
 
@@ -236,11 +247,9 @@ def main() -> None:
                     trainer.epoch(steps=2)
                     print(json.dumps((status("VmHWM") - before) / 1024))
                     return
-                compare(
-                    kind, source, options.repeats,
-                    lambda name, net=net, examples=examples, kind=kind: Trainer(name, net, examples, SIZES[kind][1]),
-                    own=options.own,
-                )  # fmt: skip
+                names = [name for name in KINDS if not options.own or "fused" in name]
+                trainers = {name: Trainer(name, net, examples, SIZES[kind][1]) for name in names}
+                compare(kind, source, options.repeats, trainers, own=options.own)
 
 
 if __name__ == "__main__":

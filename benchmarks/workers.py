@@ -1,7 +1,7 @@
 """Threads or workers? The same local training by a process on each core, and by one process with a thread on each.
 
 Prints the wall time of each way, taking turns, and their ratio: why a simulation has a worker for every core, with one
-thread, as long as there are as many clients (`bract/launch.py`).
+thread, as long as there are as many clients (`bract/cli/simulation.py`).
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bract.cli.launch import cpus
+from bract.cli.simulation import cpus
 
 
 def train(threads: int, epochs: int) -> None:
@@ -44,10 +44,12 @@ def timed(processes: int, threads: int, epochs: int) -> float:
         for _ in range(processes)
     ]
     for process in running:
+        assert process.stdout is not None
         if not any("ready" in line for line in iter(process.stdout.readline, "")):
             raise SystemExit("a worker died")
     start = time.perf_counter()
     for process in running:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in running:

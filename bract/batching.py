@@ -1,11 +1,10 @@
 """Texts as batches: grouped by length, so that little of what is computed is padding, and padded into tensors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 PASS_COST = 48  # tokens' worth of time that a pass costs on a core, whatever is in it
 
@@ -39,8 +38,10 @@ def by_length(
     return groups[::-1]
 
 
-def batch_of(texts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def batch_of(texts: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
     """Token ids and mask, padded to the longest of these texts only."""
+    import torch  # the server groups texts, too, and does without
+
     width = max(1, *(len(ids) for ids in texts))
     ids = torch.full((len(texts), width), pad, dtype=torch.long)
     mask = torch.zeros((len(texts), width), dtype=torch.long)

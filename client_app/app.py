@@ -3,15 +3,14 @@
 Torch is imported where the answer is made, so that a process that only loads the app stays small.
 """
 
-import json
 import time
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.common.logger import log
 
 from bract.errors import BractError
+from bract.log import log
 from bract.wire.messages import METRICS, REPORT
 
 ERROR = 40
@@ -65,7 +64,7 @@ def _answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
     client = Client.of(context)
     cache.refresh(client.settings.data)
     if kind == "join":
-        return RecordDict({REPORT: ConfigRecord({"card": json.dumps(joining.card(client))})})
+        return RecordDict({REPORT: ConfigRecord({"card": joining.card(client).to_text()})})
     if kind == "head":
         return joining.head(client)
     if kind == "train":

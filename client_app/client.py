@@ -7,10 +7,13 @@ import numpy as np
 from flwr.app import Context
 
 from bract.adapter.layout import Layout, Parts
-from bract.data.tables import LabelSet, identity
+from bract.data.tables import identity
 from bract.errors import BractError
 from bract.models import base_model, lora_model
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
+from bract.tasks.registry import task_of
+from bract.tasks.task import Outputs, Task
 from client_app import policy
 from client_app.data import cache
 from client_app.data.shards import Shard, Shared
@@ -50,15 +53,23 @@ class Client:
     @cached_property
     def shape(self) -> lora_model.Shape:
         """The model's architecture."""
-        return lora_model.shape(self.settings, len(self.labels.names))
+        return lora_model.shape(self.settings, self.outputs.size, self.task.auto_class)
+
+    @property
+    def task(self) -> Task:
+        """What the model is trained for."""
+        return task_of(self.settings.model.task)
 
     @cached_property
-    def labels(self) -> LabelSet:
-        """The classes."""
+    def outputs(self) -> Outputs:
+        """What the head is to give."""
         data, seed = self.settings.data, self.settings.seed
         if self._shared is not None:
-            return self._shared.labels
-        return policy.labels(data, seed) if self.own else cache.dataset(data, seed)[1]
+            return self._shared.outputs
+        if not self.own:
+            return cache.dataset(data, seed, self.task.name)[1]
+        with policy.unnamed(data):
+            return cache.dataset(data, seed, self.task.name)[1]
 
     @cached_property
     def layout(self) -> Layout:
@@ -71,12 +82,15 @@ class Client:
         if self._shared is not None:
             return self._shared.shards[self.partition]
         clients, client = (1, 0) if self.own else (self.clients, self.partition)
-        return cache.shard(self.settings.data, self.settings.seed, clients, client, self.shape.place)
+        return cache.shard(self.settings.data, self.settings.seed, self.task.name, clients, client, self.shape.place)
 
     @cached_property
     def _shared(self) -> Shared | None:
+        if self.own:
+            return None
         place = base_model.locate(self.settings.model.name)
-        return None if self.own else cache.shared(self.settings.data, self.settings.seed, self.clients, place, self.run)
+        data, seed, task = self.settings.data, self.settings.seed, self.task.name
+        return cache.shared(data, seed, task, self.clients, place, self.run)
 
     @property
     def private(self) -> bool:
@@ -88,13 +102,13 @@ class Client:
         """Whose budget it spends."""
         return Account(self.settings, identity(self.settings.data), self.partition, len(self.shard.train), self.limit)
 
-    def model(self) -> lora_model.Classifier:
+    def model(self) -> lora_model.LoraModel:
         """The worker's model, which all clients that it plays share."""
-        return cache.classifier(self.shape)
+        return cache.model(self.shape)
 
     def first(self) -> Parts:
         """Every part's first values. Copy before a change."""
-        return cache.first_parts(self.shape, self.labels.descriptions, self.settings.data.max_length)
+        return cache.first_parts(self.shape, self.outputs.descriptions, self.settings.data.max_length)
 
     def rng(self, round_: int, stream: int = 0) -> np.random.Generator:
         """A round's own random numbers; each stream is apart."""

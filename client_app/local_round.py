@@ -7,7 +7,6 @@ What a client does beyond training the parts of its plan, the plan's directives 
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
@@ -15,9 +14,9 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from bract.adapter.layout import Parts
 from bract.directives.directive import Finish, Probed, Selection, Slots
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.settings.steps import Steps, steps_in_round
-from bract.tasks.classification import losses, pad_id
+from bract.tasks.tokens import pad_id
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
 from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
@@ -36,7 +35,7 @@ class LocalRound:
 
     client: Client
     plan: Plan
-    model: Classifier
+    model: LoraModel
     carried: Slots | None  # the slots that the client has (None: all)
     private: Private | None = None  # how each example is protected, once that was charged
 
@@ -132,7 +131,7 @@ def fit(
         client.settings.train,
         Phase(plan.trains, steps, slots, [shaping for shaping in shapings if shaping is not None], gradients),
         client.rng(plan.round, stream),
-        losses=losses,
+        losses=client.task.losses,
         pad=pad_id(client.shape.place),
         private=local.private,
     )
@@ -162,8 +161,7 @@ def encode(local: LocalRound, before: Parts, after: Parts, slots: Slots | None, 
         part: client.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
         for part in plan.sends
     }
-    codec: Any = client.settings.wire.codec
-    data = pack(client.layout, Payload(plan.round, sent, slots), codec, client.rng(plan.round, 1))
+    data = pack(client.layout, Payload(plan.round, sent, slots), client.settings.wire.codec, client.rng(plan.round, 1))
     metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
     privacy = client.settings.privacy
     if privacy.unit == "none" or privacy.share_metrics:

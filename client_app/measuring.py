@@ -2,14 +2,15 @@
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
-from flwr.common.logger import log
 
 from bract.adapter.layout import Parts
 from bract.errors import BractError
 from bract.files import home
-from bract.models.lora_model import Classifier
+from bract.log import log
+from bract.models.lora_model import LoraModel
 from bract.results.export import Export
-from bract.tasks.classification import Measured, losses, measure, pad_id
+from bract.tasks.task import Sums
+from bract.tasks.tokens import pad_id
 from bract.wire.messages import METRICS, REPORT
 from bract.wire.plan import Plan
 from client_app.client import Client
@@ -29,20 +30,16 @@ def evaluate(client: Client, content: RecordDict) -> RecordDict:
         require_answered(client.account, plan.federation, kept.round)
     model = client.model()
     lay_in(model, client.layout, request, kept, client.first())
-    measured = measure(model, client.shard.holdout) if len(client.shard.holdout) else None
+    holdout = client.shard.holdout
+    sums = client.task.measure(model, holdout) if len(holdout) else None
     if plan.keeps and plan.round == client.settings.rounds:
-        export(client, model, plan, measured)  # what was measured before it is what the server hears of
-    if measured is None:
+        export(client, model, plan, sums)  # what was measured before it is what the server hears of
+    if sums is None:
         return abstained("it holds no examples out")
-    metrics: dict[str, float] = {
-        "examples": measured.examples,
-        "correct": measured.correct,
-        "loss": measured.loss,
-    }
-    return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(dict(metrics))})
+    return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(dict(sums))})
 
 
-def export(client: Client, model: Classifier, plan: Plan, measured: Measured | None) -> None:
+def export(client: Client, model: LoraModel, plan: Plan, sums: Sums | None) -> None:
     """Write the client's own model to its own disk, readable by its owner alone.
 
     What stays here is trained once more first, where a directive says so: nothing that is computed from it leaves, and
@@ -50,26 +47,25 @@ def export(client: Client, model: Classifier, plan: Plan, measured: Measured | N
     """
     for steps in [directive.afterwards() for directive in plan.do]:
         if steps and len(client.shard.train):
-            measured = personalised(client, model, plan, steps, measured)
-    accuracy = measured.correct / measured.examples if measured else None
+            sums = personalised(client, model, plan, steps, sums)
+    task = client.task
+    score = task.figures(sums)[task.score] if sums else None
     folder = home() / "personal" / plan.federation / str(client.partition)
     folder.mkdir(parents=True, exist_ok=True)
     folder.parent.chmod(0o700)
     found = Export(
         client.settings,
         client.layout,
-        client.labels.names,
+        client.outputs,
         client.shape.pooling,
         client.clients,
         plan.keeps,
         personal=True,
     )
-    found.write(folder, parts_of(model, client.layout), accuracy)
+    found.write(folder, parts_of(model, client.layout), score)
 
 
-def personalised(
-    client: Client, model: Classifier, plan: Plan, steps: int, measured: Measured | None
-) -> Measured | None:
+def personalised(client: Client, model: LoraModel, plan: Plan, steps: int, sums: Sums | None) -> Sums | None:
     """Train what stays here once more, and measure it. A fault is told here alone: it too would be a release."""
     before: Parts = {part: model.get(part) for part in plan.keeps}
     try:
@@ -79,14 +75,14 @@ def personalised(
             client.settings.train,
             Phase(plan.keeps, steps),
             client.rng(plan.round, 3),
-            losses=losses,
+            losses=client.task.losses,
             pad=pad_id(client.shape.place),
         )
         if not all(np.isfinite(model.get(part)).all() for part in plan.keeps):
             raise BractError("it diverged; try a smaller train.lr")
-        return measure(model, client.shard.holdout) if measured else None
+        return client.task.measure(model, client.shard.holdout) if sums else None
     except Exception as error:
         log(WARNING, "client %s: no personal phase: %s", client.partition, error)
         for part, vector in before.items():
             model.set(part, vector, client.layout)
-        return measured
+        return sums

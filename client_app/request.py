@@ -8,7 +8,7 @@ from flwr.app import RecordDict
 from bract.adapter.layout import PARTS, Layout, Parts
 from bract.directives.directive import Slots
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.wire.messages import PLAN, get_payload
 from bract.wire.payload import Payload, unpack
 from bract.wire.plan import Plan
@@ -55,7 +55,7 @@ def kept_before(plan: Plan, partition: int, layout: Layout, before: int) -> Kept
     return kept
 
 
-def lay_in(model: Classifier, layout: Layout, request: Request, kept: Kept, first: Parts) -> Slots | None:
+def lay_in(model: LoraModel, layout: Layout, request: Request, kept: Kept, first: Parts) -> Slots | None:
     """Set every part of the model as the plan says; the slots that the client carries (None: all).
 
     A part is what was received, else what was kept, else its first values; slots that the client does not carry are
@@ -76,6 +76,6 @@ def lay_in(model: Classifier, layout: Layout, request: Request, kept: Kept, firs
     return slots
 
 
-def parts_of(model: Classifier, layout: Layout) -> Parts:
+def parts_of(model: LoraModel, layout: Layout) -> Parts:
     """Every part of the model as it stands."""
     return {part: model.get(part) for part in PARTS if part != "head" or layout.head}

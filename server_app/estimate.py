@@ -12,10 +12,13 @@ from bract.data import tables
 from bract.data.partition import Partition
 from bract.errors import BractError
 from bract.privacy.mechanism import find, find_for_clients
-from bract.settings.checks import BY_RANK
-from bract.settings.schema import Settings, flatten, read
+from bract.settings.flat import flatten
+from bract.settings.methods import method_of
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.settings.steps import Before, steps_in_round
-from bract.wire.codec import Codec, encoded_size
+from bract.tasks.registry import task_of
+from bract.wire.codec import encoded_size
 from bract.wire.messages import NPY_HEADER
 from bract.wire.payload import HEADER
 from server_app.layouts import outline
@@ -37,9 +40,10 @@ def main() -> int:
 
 def forecast(settings: Settings, clients: int) -> list[str]:
     """The lines that `bract plan` prints."""
-    table = tables.load(settings.data, settings.seed)
-    labels = tables.label_set(settings.data, table)
-    layout, head_init = outline(settings, len(labels.names))
+    task = task_of(settings.model.task)
+    table = tables.load(settings.data, settings.seed, task)
+    outputs = task.outputs(settings.data, table, tables.described(settings.data))
+    layout, head_init = outline(settings, outputs.size)
     head = head_mode(settings, head_init)
     partition = Partition(table, settings.data, clients, settings.seed)
     shards = [partition.shard(client) for client in range(clients)]
@@ -75,8 +79,9 @@ def forecast(settings: Settings, clients: int) -> list[str]:
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
         *ranks_line(everyone, settings),
-        f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
-        f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
+        f"data       {len(table):,} texts, {outputs.size} {'labels' if outputs.names else 'outputs'}, {clients} "
+        f"clients with {examples[0]} to {examples[-1]} examples to train on"
+        + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
         f"{steps[-1].training} steps of {settings.train.batch} in each"
         + "".join(f", after {what} of {steps[0].before} to {steps[-1].before}" for what in before),
@@ -126,10 +131,11 @@ def privacy_lines(settings: Settings, examples: Sequence[int], before: Sequence[
 
 def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
     """What unequal clients carry; nothing where all carry all."""
-    if settings.strategy.name not in BY_RANK:
+    method = method_of(settings.strategy.name)
+    if not method.unequal:
         return []
     ranks = [member.rank for member in members]
-    what = "selects of its slots, as ranks a module" if settings.strategy.name == "lora-a2" else "carries of the ranks"
+    what = "selects of its slots, as ranks a module" if method.ranks == "budget" else "carries of the ranks"
     low, high = min(ranks), max(ranks)
     return [
         f"clients    each {what}: {low:g}"
@@ -138,12 +144,12 @@ def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
 
 
 def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...], slots: NDArray[np.int64] | None) -> int:
-    codec: Codec = settings.wire.codec  # type: ignore[assignment]
     bitmap = 0 if slots is None else (layout.slots + 7) // 8
     rows = {
         part: layout.widths(part) if slots is None or part == "head" else layout.widths(part)[slots] for part in parts
     }
-    return NPY_HEADER + HEADER.size + bitmap + sum(encoded_size(codec, widths) for widths in rows.values())
+    values = sum(encoded_size(settings.wire.codec, widths) for widths in rows.values())
+    return NPY_HEADER + HEADER.size + bitmap + values
 
 
 def _middling(layout: Layout, parts: tuple[Part, ...], count: int) -> NDArray[np.int64]:

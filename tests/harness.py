@@ -5,7 +5,7 @@ are the real ones. Only the transport is missing, so a round takes milliseconds.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,17 +13,16 @@ from uuid import uuid4
 import numpy as np
 import torch
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
 
 from bract.adapter.layout import Part
 from bract.settings.schema import Settings, TrainSettings
 from bract.settings.steps import steps_in_round
-from bract.tasks.classification import losses
-from bract.tasks.task import Examples
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Examples, Outputs, Table
 from client_app.app import app as client_app
 from client_app.training.loop import Phase, Trained, train
+from tests.flower.messages import identify, read_back, stamp, written
 
 RUN_ID = 1
 
@@ -54,7 +53,7 @@ class InProcessGrid(Grid):
         ranks: Mapping[int, float] | None = None,
         node_config: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
+        identify(RUN_ID)
         self.nodes = {first_node + 7 * i: i for i in range(clients)}
         self.run_config = run_config
         self.tamper = tamper or (lambda partition, reply: reply)
@@ -83,8 +82,7 @@ class InProcessGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         ids = []
         for message in messages:
-            message.metadata.__dict__["_message_id"] = str(uuid4())
-            ids.append(message.metadata.message_id)
+            ids.append(stamp(message, message_id=str(uuid4())).metadata.message_id)
             self._deliver(message)
         return ids
 
@@ -92,10 +90,11 @@ class InProcessGrid(Grid):
         partition = self.nodes[message.metadata.dst_node_id]
         request = written(message.content)
         arrived = Message(
-            content=read_back(request), dst_node_id=message.metadata.dst_node_id,
+            content=read_back(request),
+            dst_node_id=message.metadata.dst_node_id,
             message_type=message.metadata.message_type,
-        )  # fmt: skip
-        arrived.metadata.__dict__["_message_id"] = message.metadata.message_id
+        )
+        stamp(arrived, message_id=message.metadata.message_id)
         node_config: dict[str, Any] = {"partition-id": partition, "num-partitions": len(self.nodes)}
         if partition in self.ranks:
             node_config["rank"] = self.ranks[partition]
@@ -109,7 +108,7 @@ class InProcessGrid(Grid):
         except Exception as error:  # as Flower does: whatever an app raises becomes an error reply
             text = f"<class 'ClientAppException'>:<'{type(error).__name__}: {error}'>"
             reply = Message(Error(code=2, reason=text), reply_to=arrived)
-        reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
+        stamp(reply, src_node_id=message.metadata.dst_node_id)
         self.log.append((message.metadata.message_type, partition, request, answer))
         changed = self.tamper(partition, reply)
         if changed is not None:
@@ -130,18 +129,6 @@ class InProcessGrid(Grid):
             waiting -= {m.metadata.reply_to_message_id for m in found}
             replies += found
         return replies
-
-
-def written(content: RecordDict) -> bytes:
-    """A message's content as it goes over the wire."""
-    return recorddict_to_proto(content).SerializeToString()
-
-
-def read_back(data: bytes) -> RecordDict:
-    """What `written` wrote."""
-    from flwr.proto.recorddict_pb2 import RecordDict as Proto
-
-    return recorddict_from_proto(Proto.FromString(data))
 
 
 def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Path:
@@ -172,7 +159,7 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     ).save_pretrained(folder)
     torch.manual_seed(0)
-    size = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, "pad_token_id": 0}
+    size: dict[str, Any] = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, "pad_token_id": 0}
     # Wide first weights: with BERT's own, a random model gives nearly the same output for every text.
     size["initializer_range"] = 0.3
     bert = {
@@ -191,7 +178,7 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
             DistilBertConfig(**size, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
         )
     elif kind == "gpt2":  # its maps are Conv1D, which keep their weights the other way round
-        gpt2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64}
+        gpt2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64}
         size.pop("max_position_embeddings")
         model = GPT2ForSequenceClassification(GPT2Config(**size, **gpt2))
     else:
@@ -210,13 +197,19 @@ def tiny_data(path: Path, copies: int = 6) -> Path:
     return path
 
 
+def examples_of(texts: Sequence[str], labels: Sequence[str], place: Path | str, length: int = 16) -> Examples:
+    """Texts with labels of `TEXTS`, tokenised."""
+    table = Table({"text": tuple(texts), "label": tuple(labels)})
+    outputs = Outputs(len(TEXTS), tuple(TEXTS))
+    return CLASSIFICATION.examples(table, np.arange(len(texts)), outputs, str(place), length)
+
+
 def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, ...], **more: Any) -> Trained:
     """Local training as the settings say, of texts with labels."""
     steps = steps_in_round(settings, len(shard), private=False).total
     phase = Phase(parts, more.pop("steps", steps), more.pop("slots", None))
-    return train(
-        net, shard, settings, phase, more.pop("rng", np.random.default_rng(0)), **{"losses": losses, "pad": 0, **more}
-    )
+    rng = more.pop("rng", np.random.default_rng(0))
+    return train(net, shard, settings, phase, rng, **{"losses": CLASSIFICATION.losses, "pad": 0, **more})
 
 
 def settings_of(values: dict[str, Any]) -> dict[str, Any]:

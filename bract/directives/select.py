@@ -7,7 +7,7 @@ select   the `count` highest, of the whole model
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from bract.adapter.layout import Layout, Part, Parts, Vector
 from bract.directives.directive import Directive, Probe, Scope, Selection, Slots
 from bract.errors import BractError
+from bract.settings.choices import Score
 from bract.settings.schema import TrainSettings
 
-Score = Literal["product", "magnitude", "sensitivity", "released"]
-SCORES: tuple[Score, ...] = ("product", "magnitude", "sensitivity", "released")
+SCORES: tuple[Score, ...] = get_args(Score)
 
 
 @dataclass(frozen=True)

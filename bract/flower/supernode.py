@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bract.cli.launch import QUIET, die_with_parent, end, free_port, tool
 from bract.errors import BractError
+from bract.processes import QUIET, die_with_parent, end, free_port, tool
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
 OURS = ("isolation", "superexec-auth-secret-file", "ssl-certfile", "ssl-keyfile", "ssl-ca-certfile")

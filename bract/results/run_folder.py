@@ -15,7 +15,9 @@ from typing import Any
 
 from bract.errors import BractError
 from bract.files import home, write_json, write_text
-from bract.settings.schema import Settings, flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 # A resumed run may have more rounds and wait longer; everything else decides the result.
 MAY_DIFFER = {"rounds", "run.resume", "run.folder", "federation.deadline"}
@@ -104,8 +106,8 @@ class RunFolder:
         """Append rows to ``clients.jsonl``."""
         self._append("clients.jsonl", rows)
 
-    def add_picture(self, row: Mapping[str, Any]) -> None:
-        """Append a row to ``pictures.jsonl``: what the round's clients chose and learned, compared."""
+    def add_diagnostics(self, row: Mapping[str, Any]) -> None:
+        """Append a row to ``pictures.jsonl``: what the round's clients selected and learned, compared."""
         self._append("pictures.jsonl", [row])
 
     def rounds(self) -> list[dict[str, Any]]:

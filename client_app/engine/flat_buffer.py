@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bract.adapter.layout import Part
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class FlatBuffer:
     where a value trains and 0 where it is to stay; else it is None.
     """
 
-    def __init__(self, model: Classifier, parts: tuple[Part, ...], slots: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, model: LoraModel, parts: tuple[Part, ...], slots: NDArray[np.int64] | None = None) -> None:
         self._model = model
         self.views: list[ParameterView] = []
         self.spans: dict[Part, slice] = {}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bract import batching
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.tasks.task import Examples, Losses
 from client_app.engine.engine import ClipScales, Rows
 from client_app.engine.flat_buffer import FlatBuffer
@@ -33,13 +33,13 @@ from client_app.engine.prefix_cache import PrefixCache
 PASS_COST = {"cpu": batching.PASS_COST, "cuda": 2048}
 MAX_TOKENS = {"cpu": 1024, "cuda": 65536}
 
-_bytes_per_token: WeakKeyDictionary[Classifier, dict[tuple[str, ...], float]] = WeakKeyDictionary()  # by kernel, parts
+_bytes_per_token: WeakKeyDictionary[LoraModel, dict[tuple[str, ...], float]] = WeakKeyDictionary()  # by kernel, parts
 
 
 class FusedEngine:
     """An `Engine` for plain LoRA on linear layers and a head of linear layers; `supported.py` says what it refuses."""
 
-    def __init__(self, model: Classifier, flat: FlatBuffer, kernel: Kernel, *, losses: Losses, pad: int) -> None:
+    def __init__(self, model: LoraModel, flat: FlatBuffer, kernel: Kernel, *, losses: Losses, pad: int) -> None:
         self._losses = losses
         self._model, self._flat, self._pad, self._kernel = model, flat, pad, kernel
         self._gradients = FusedGradients(flat)

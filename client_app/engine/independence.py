@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bract.batching import batch_of
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 
 TOLERANCE = 1e-4  # of the states' size: rounding stays far below it
 
@@ -21,10 +21,10 @@ SHARED = (
     "these lora.targets"
 )
 
-_known: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()  # what is wrong with a model; empty: nothing
+_known: WeakKeyDictionary[LoraModel, str] = WeakKeyDictionary()  # what is wrong with a model; empty: nothing
 
 
-def synthetic_batch(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tensor]:
+def synthetic_batch(lengths: list[int], pad: int, model: LoraModel) -> tuple[Tensor, Tensor]:
     """Texts of these lengths that nobody wrote, of any of the model's tokens."""
     config: Any = model.model.get_base_model().config
     tokens = [token for token in range(1, min(64, int(config.vocab_size))) if token != pad] or [0]
@@ -36,7 +36,7 @@ def synthetic_batch(lengths: list[int], pad: int, model: Classifier) -> tuple[Te
     return batch_of(texts, pad, model.device)
 
 
-def require_independent(model: Classifier, *, pad: int) -> None:
+def require_independent(model: LoraModel, *, pad: int) -> None:
     """Raise if the model does not compute each text by itself.
 
     Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's layers
@@ -50,7 +50,7 @@ def require_independent(model: Classifier, *, pad: int) -> None:
 
 
 @torch.no_grad()
-def _fault(model: Classifier, pad: int) -> str:
+def _fault(model: LoraModel, pad: int) -> str:
     short, long = max(2, min(6, model.shape.length // 2)), min(17, model.shape.length)
     base: Any = model.model.get_base_model().base_model
     alone = _states(base, *synthetic_batch([short], pad, model))[0]

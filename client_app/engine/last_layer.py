@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 
 # By name, as importing transformers' modules for all of them takes seconds. These are built alike.
 LAYERS = {"BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer"}
@@ -13,7 +13,7 @@ LAYERS = {"BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer"}
 MODELS = {f"{name}ForSequenceClassification" for name in ("Bert", "Roberta", "XLMRoberta", "Electra")}
 
 
-def last_layer(model: Classifier) -> nn.Module | None:
+def last_layer(model: LoraModel) -> nn.Module | None:
     """The last layer, where its first position is all that is read of it; None where that is not known."""
     inner: Any = model.model.get_base_model()
     pooling = model.shape.pooling

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bract.batching import batch_of
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.tasks.task import Examples, Losses
 from client_app.engine.engine import ClipScales, Rows
 from client_app.engine.flat_buffer import FlatBuffer, ParameterView
@@ -24,7 +24,7 @@ class OpacusEngine:
     is updated.
     """
 
-    def __init__(self, model: Classifier, flat: FlatBuffer, *, losses: Losses, pad: int) -> None:
+    def __init__(self, model: LoraModel, flat: FlatBuffer, *, losses: Losses, pad: int) -> None:
         self._losses = losses
         self._model, self._flat, self._pad = model, flat, pad
         self._rows, self._used = 0, set[nn.Module]()

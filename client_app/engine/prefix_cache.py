@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from bract.batching import batch_of, by_length
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.tasks.task import Examples
 from client_app.engine.engine import Rows
 
@@ -51,13 +51,13 @@ class CacheEntry:
 
 Entries = OrderedDict[tuple[str, int], CacheEntry]  # by kernel and id of the examples; the newest last
 
-_entries: WeakKeyDictionary[Classifier, Entries] = WeakKeyDictionary()
+_entries: WeakKeyDictionary[LoraModel, Entries] = WeakKeyDictionary()
 
 
 class PrefixCache:
     """Gives the frozen layers below the lowest adapted one a forward that takes what is cached."""
 
-    def __init__(self, model: Classifier, kernel: str, *, pad: int) -> None:
+    def __init__(self, model: LoraModel, kernel: str, *, pad: int) -> None:
         self.layers = frozen_layers(model)
         self._model, self._kernel, self._pad = model, kernel, pad
         self._entries = _entries.setdefault(model, OrderedDict())
@@ -120,7 +120,7 @@ class PrefixCache:
         return self._entries[key]
 
 
-def frozen_layers(model: Classifier) -> list[nn.Module]:
+def frozen_layers(model: LoraModel) -> list[nn.Module]:
     """The layers below the lowest adapted one, where all are of one stack and of kinds that are known.
 
     Known: each runs once, after the one before it, takes states and gives states.

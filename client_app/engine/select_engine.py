@@ -3,10 +3,9 @@
 import logging
 from functools import lru_cache
 
-from flwr.common.logger import log
-
 from bract.errors import BractError
-from bract.models.lora_model import Classifier
+from bract.log import log
+from bract.models.lora_model import LoraModel
 from bract.settings.schema import TrainSettings
 from bract.tasks.task import Losses
 from client_app.engine.engine import Engine
@@ -16,7 +15,7 @@ from client_app.engine.kernels import fastest
 from client_app.engine.supported import why_unsupported
 
 
-def select_engine(settings: TrainSettings, model: Classifier, flat: FlatBuffer, *, losses: Losses, pad: int) -> Engine:
+def select_engine(settings: TrainSettings, model: LoraModel, flat: FlatBuffer, *, losses: Losses, pad: int) -> Engine:
     """The engine that `train.engine` names; `auto` is the fused one wherever it is exact."""
     wanted = settings.engine
     if wanted == "opacus":
@@ -33,7 +32,7 @@ def select_engine(settings: TrainSettings, model: Classifier, flat: FlatBuffer, 
     return FusedEngine(model, flat, kernel, losses=losses, pad=pad)
 
 
-def _opacus(settings: TrainSettings, model: Classifier, flat: FlatBuffer, losses: Losses, pad: int) -> Engine:
+def _opacus(settings: TrainSettings, model: LoraModel, flat: FlatBuffer, losses: Losses, pad: int) -> Engine:
     handlers = list(logging.root.handlers)
     from client_app.engine.opacus import OpacusEngine  # Opacus is seldom needed
 

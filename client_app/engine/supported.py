@@ -3,11 +3,11 @@
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import nn
 
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from client_app.engine.flat_buffer import FlatBuffer
 
 
-def why_unsupported(model: Classifier, flat: FlatBuffer) -> str | None:
+def why_unsupported(model: LoraModel, flat: FlatBuffer) -> str | None:
     """Why the fused engine cannot train this exactly, or None if it can."""
     for name, layer in model.layers.items():
         if fault := _layer_fault(name, layer):
@@ -29,7 +29,7 @@ def _layer_fault(name: str, layer: nn.Module) -> str | None:
     return None
 
 
-def _stray_parameter(model: Classifier, flat: FlatBuffer) -> str | None:
+def _stray_parameter(model: LoraModel, flat: FlatBuffer) -> str | None:
     """A parameter that trains and is neither a factor nor of a linear layer of the head."""
     ours = {id(factor["default"].weight) for layer in model.layers.values() for factor in (layer.lora_A, layer.lora_B)}
     head = {id(parameter) for parameter in model.head.values()}
@@ -42,7 +42,7 @@ def _stray_parameter(model: Classifier, flat: FlatBuffer) -> str | None:
     return None
 
 
-def _shared_parameter(model: Classifier, flat: FlatBuffer) -> str | None:
+def _shared_parameter(model: LoraModel, flat: FlatBuffer) -> str | None:
     owners: dict[int, int] = {}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):

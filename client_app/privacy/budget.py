@@ -13,7 +13,7 @@ from bract.privacy.accounting import SLACK, Use, epsilon
 from bract.privacy.mechanism import Mechanism, find
 from bract.privacy.noise import SecureNoise, process_noise
 from bract.settings.schema import Settings
-from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record
+from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record, spending_record
 from bract.wire.plan import KEY, Plan
 from client_app.privacy.ledger import Entry, Ledger, Limit, opened, request_digest
 from client_app.privacy.private import Private
@@ -38,7 +38,7 @@ class Account:
         """Why this entry must not be spent; nothing if it may."""
         # A test's noise is checked as if it were noise: by its size, not by `Entry.use`.
         run = [Use(e.sigma, e.rate, e.steps) for e in (*ledger.of(entry.federation), entry)]
-        spent = epsilon(run, mechanism.delta, mechanism.accountant)
+        spent = mechanism.epsilon_of(run)
         if spent > mechanism.epsilon * SLACK:
             return (
                 f"its privacy budget for this run is spent: another round would make it {spent:.4g} of "
@@ -60,17 +60,11 @@ class Account:
         return Private(mechanism, noise, self.settings.privacy.clip_groups)
 
     def with_statement(self, reply: RecordDict, ledger: Ledger, mechanism: Mechanism, plan: Plan) -> RecordDict:
-        """The client's own line of the run's statement, beside its reply."""
+        """What the client has spent in this run, beside its reply."""
         entries = ledger.of(plan.federation)
-        spent = epsilon([e.use for e in entries], mechanism.delta, mechanism.accountant)
-        line = {
-            "epsilon": None if spent == float("inf") else spent,
-            **mechanism.to_json(),
-            "rounds": len(entries),
-            "uses": [[e.sigma, e.rate, e.steps] for e in entries],
-            "limit": self.limit.epsilon if self.limit else None,
-        }
-        reply[PRIVACY] = ConfigRecord({"line": json.dumps(line)})
+        uses, secret = [Use(e.sigma, e.rate, e.steps) for e in entries], not any(e.seeded for e in entries)
+        limit = self.limit.epsilon if self.limit else None
+        reply[PRIVACY] = spending_record(mechanism.spending(uses, len(entries), secret=secret, limit=limit))
         return reply
 
 

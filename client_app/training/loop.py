@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bract.adapter.layout import Part, Parts
 from bract.directives.directive import Shaping
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.settings.schema import TrainSettings
 from bract.tasks.task import Examples, Losses
 from client_app.engine.flat_buffer import FlatBuffer
@@ -52,7 +52,7 @@ class Trained:
 
 
 def train(
-    model: Classifier,
+    model: LoraModel,
     examples: Examples,
     settings: TrainSettings,
     phase: Phase,

@@ -1,8 +1,7 @@
 import pytest
 
-from bract.tasks.classification import examples
 from tests.client_app.nets import KINDS
-from tests.harness import TEXTS, tiny_model
+from tests.harness import TEXTS, examples_of, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -16,4 +15,4 @@ def shard(folders):
     """Texts of different lengths."""
     texts = [text for texts in TEXTS.values() for text in texts] + ["lost", "help me please " * 5]
     labels = [name for name, texts in TEXTS.items() for _ in texts] + ["lost", "help"]
-    return examples(texts, labels, list(TEXTS), folders["bert"], 32)
+    return examples_of(texts, labels, folders["bert"], 32)

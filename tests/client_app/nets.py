@@ -10,7 +10,7 @@ from bract.models.lora_model import Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import losses
+from bract.tasks.classification import CLASSIFICATION
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.select_engine import select_engine
 from client_app.privacy.private import Private
@@ -44,7 +44,7 @@ def noisy_sum(net, shard, rows, parts, private, *, engine="fused", slots=None):
     """The step's gradient of a draw, undone of its division; in the parameters' order."""
     require_gradients(net, parts)
     flat = FlatBuffer(net, parts, slots)
-    with select_engine(TrainSettings(engine=engine), net, flat, losses=losses, pad=0) as selected:
+    with select_engine(TrainSettings(engine=engine), net, flat, losses=CLASSIFICATION.losses, pad=0) as selected:
         source = PrivateGradients(selected, flat, private.mechanism, private.noise, groups=private.groups)
         gradient, _ = source.gradient(shard, np.array(rows, dtype=np.int64))
     return in_order(net, flat, parts, gradient).double() * private.mechanism.batch

@@ -8,9 +8,11 @@ from bract.adapter.initial import draw
 from bract.directives.prune import Prune
 from bract.directives.select import Select, best, scores
 from bract.errors import BractError
-from bract.settings.schema import TrainSettings, read
+from bract.settings.read import read
+from bract.settings.schema import TrainSettings
 from bract.settings.steps import Steps, steps_in_round
-from bract.tasks.classification import losses, pad_id
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import pad_id
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
@@ -52,7 +54,7 @@ def answer(client, plan, parts):
 def net_of(client):
     from client_app.data import cache
 
-    return cache.classifier(client.shape)
+    return cache.model(client.shape)
 
 
 BOTH = ("A", "B")
@@ -98,7 +100,7 @@ def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
     shard, settings = me.shard.train, me.settings.train
     epoch = Phase((part,), -(-len(shard) // settings.batch), gradients=True)
     rng = np.random.default_rng([0, 2, 3, 0, 2])
-    probe = train(net, shard, settings, epoch, rng, losses=losses, pad=pad_id(me.shape.place))
+    probe = train(net, shard, settings, epoch, rng, losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place))
     other = "A" if part == "B" else "B"
     change = net.get(part) - parts[part]
     wanted = best(scores(layout, part, change, parts[other], probe.gradients[part], score), 5)

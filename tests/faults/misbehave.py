@@ -6,82 +6,102 @@ In a copy of the code it takes the place of `client_app/app.py`, which is `clien
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from bract.adapter.layout import Layout
+from bract.adapter.layout import Layout, Parts
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import HEADER, Payload, pack
-from client_app import client, honest, local_round
+from client_app import local_round
+from client_app.client import Client
+from client_app.training import loop
+
+if TYPE_CHECKING:
+    from client_app import app as honest  # what honest.py is
+else:
+    from client_app import honest
 
 PLACE = Path(os.environ["FAULTS_HOME"])
 
 
-def misbehave(message, context, call_next):
+def misbehave(message: Message, context: Context, call_next: Callable[[Message, Context], Message]) -> Message:
     kind, _, at = str(context.node_config.get("fault", "")).partition("@")
     if message.metadata.message_type != "train" or not kind:
         return call_next(message, context)
-    round_ = json.loads(message.content[PLAN]["plan"])["round"]
-    who = context.node_config["partition-id"]
+    plan = json.loads(str(message.content.config_records[PLAN]["plan"]))
+    round_ = plan["round"]
     if kind == "replay":
-        return replayed(message, call_next(message, context), round_, int(at), PLACE / f"old-{who}")
+        old = PLACE / f"old-{context.node_config['partition-id']}"
+        return replayed(message, call_next(message, context), round_, int(at), old)
     if round_ != int(at):
         return call_next(message, context)
+    place = f"{context.node_config['partition-id']}-{round_}"
+    before(kind, place)
+    return after(kind, place, plan, context, call_next(message, context))
+
+
+def before(kind: str, place: str) -> None:
+    """What goes wrong before this client has trained, or while it does."""
     if kind == "raise":
         raise RuntimeError("the cable was cut")
     if kind == "die":  # as when the kernel ends a process for want of memory
         os._exit(9)
     if kind == "pause":
-        told(f"{who}-{round_}")
+        told(place)
     if kind == "wait":  # inside the training of its own process: what it spends is written down already
-        halfway(lambda: told(f"{who}-{round_}"))
-    reply = call_next(message, context)
+        halfway(lambda: told(place))
+
+
+def after(kind: str, place: str, plan: dict[str, Any], context: Context, reply: Message) -> Message:
+    """What goes wrong with its reply."""
     if kind == "late":
-        told(f"{who}-{round_}")
+        told(place)
     if kind == "nan":
         data = get_payload(reply.content).copy()
         data[-4:] = np.frombuffer(np.float32(np.nan).tobytes(), dtype=np.uint8)
         reply.content[PAYLOAD] = payload_record(data)
     if kind == "layout":
-        plan = json.loads(message.content[PLAN]["plan"])
-        mine = client.Client.of(context).layout
+        mine = Client.of(context).layout
         other = Layout(mine.modules, mine.rank + 1, mine.head, mine.variant)
-        parts = {part: np.zeros(other.size(part), dtype=np.float32) for part in plan["sends"]}
-        reply.content[PAYLOAD] = payload_record(pack(other, Payload(round_, parts)))
+        parts: Parts = {part: np.zeros(other.size(part), dtype=np.float32) for part in plan["sends"]}
+        reply.content[PAYLOAD] = payload_record(pack(other, Payload(plan["round"], parts)))
     return reply
 
 
-def told(name):
+def told(name: str) -> None:
     """Say that this place is reached, and go on when told to."""
     (PLACE / f"flag-{name}").touch()
     while not (PLACE / f"flag-{name}-go").exists():
         time.sleep(0.1)
 
 
-def halfway(stop):
+def halfway(stop: Callable[[], None]) -> None:
     """Stop in the middle of the next training."""
-    train = local_round.train
 
-    def stopping(*arguments, **named):
-        local_round.train = train
-        found = train(*arguments, **named)
+    def stopping(*arguments: Any, **named: Any) -> loop.Trained:
+        patched.stop()
+        found = loop.train(*arguments, **named)
         stop()
         return found
 
-    local_round.train = stopping
+    patched = patch.object(local_round, "train", stopping)
+    patched.start()
 
 
-def replayed(message, reply, round_, at, place):
+def replayed(message: Message, reply: Message, round_: int, at: int, place: Path) -> Message:
     """The reply of the round before, instead of this round's."""
     data = get_payload(reply.content)
     if round_ == at - 1:
         place.write_bytes(data.tobytes())
     if round_ == at:
         old = np.frombuffer(place.read_bytes(), dtype=np.uint8)
-        assert HEADER.unpack_from(old)[5] == round_ - 1
+        assert HEADER.unpack_from(old.data)[5] == round_ - 1
         reply = Message(RecordDict({**reply.content, PAYLOAD: payload_record(old)}), reply_to=message)
     return reply
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.layouts import outline
 
 

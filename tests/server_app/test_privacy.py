@@ -12,7 +12,7 @@ from bract.results.run_folder import read_rows
 from bract.wire.messages import METRICS, PAYLOAD, TRAIN
 from client_app.privacy.ledger import ledger_path, opened
 from server_app.checkpoint import Checkpoint
-from tests.harness import read_back
+from tests.flower.messages import read_back
 
 PRIVATE = {"privacy.unit": "example", "train.batch": 8, "train.steps": 4, "privacy.epsilon": 8.0, "rounds": 3}
 METHODS = ["fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
@@ -219,7 +219,7 @@ def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
 
 def test_no_server_can_pass_the_operator_s_limit(play, config, data_file):
     """Client 1's operator allows 6 for the life of its data: run after run, with any setting, it stops there."""
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -305,7 +305,7 @@ def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, m
 
 
 def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -365,7 +365,7 @@ def requests_of(grid):
 
 def test_an_old_request_is_not_trained_again_for_free(play, data_file):
     """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
     from client_app.privacy.ledger import Limit
@@ -386,7 +386,7 @@ def test_an_old_request_is_not_trained_again_for_free(play, data_file):
 
 def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_file, monkeypatch):
     """Killed after the ledger was written and before anything left: nothing more is spent. With other noise, it is."""
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
     from client_app.privacy import budget
@@ -420,7 +420,7 @@ def test_a_seeded_run_is_in_the_ledger_as_one(play, data_file):
 
 def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
     """The same epsilon at a smaller delta allows less."""
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -435,7 +435,7 @@ def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
 def test_a_bad_request_costs_nothing(play, data_file):
     """A payload of the wrong slots is an error before the ledger is asked."""
     from bract.errors import BractError
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from bract.wire.messages import PLAN
     from bract.wire.plan import Plan
     from client_app.client import Client
@@ -487,7 +487,7 @@ def test_a_run_in_which_nobody_can_train_says_so_at_once(play):
 def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, home, data_file):
     """Killed after its B was kept and before its reply was: it will be trained again, with other noise."""
     from bract.errors import BractError
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from bract.wire.messages import EVALUATE
     from client_app.client import Client
     from client_app.measuring import evaluate

@@ -9,7 +9,7 @@ from bract.wire.messages import PLAN, get_payload
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
 from strategies import Federation, Member, create
-from strategies.norms import product_norm
+from strategies.aggregation import product_norm
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, merged, reply, sent
 
 PARTS = {"A": PAIR_A, "B": PAIR_B}

@@ -55,9 +55,9 @@ def test_the_merge_by_hand(divide, wanted):
     assert np.allclose(found["B"], wanted, atol=1e-6)
     assert found["A"].tolist() == PAIR_A.tolist()
     assert [row.rank for row in strategy.rows] == [0.5, 1.0, 1.0]
-    assert strategy.picture["slots"] == [[0], [0, 2], [2, 3]]
+    assert strategy.diagnostics["slots"] == [[0], [0, 2], [2, 3]]
     # Jaccard: 1 of 2; none of 3; 1 of 3.
-    assert strategy.picture["slot_overlap"] == [[1.0, 0.5, 0.0], [0.5, 1.0, 0.3333], [0.0, 0.3333, 1.0]]
+    assert strategy.diagnostics["slot_overlap"] == [[1.0, 0.5, 0.0], [0.5, 1.0, 0.3333], [0.0, 0.3333, 1.0]]
 
 
 @pytest.mark.parametrize("round_", [1, 2])

@@ -19,10 +19,9 @@ def train(message: Message, context: Context) -> Message:
         rows = list(csv.DictReader(file))
     names = sorted({row["label"] for row in rows})
     mine = rows[int(context.node_config["partition-id"]) :: int(context.node_config["num-partitions"])]
-    received = message.content["arrays"].to_torch_state_dict()
-    state = turn(
-        str(config["model"]), [row["text"] for row in mine], [names.index(row["label"]) for row in mine], len(names),
-        received or None, int(config["steps"]), int(config["batch"]), float(config["lr"]),
-    )  # fmt: skip
+    received = message.content.array_records["arrays"].to_torch_state_dict()
+    texts, labels = [row["text"] for row in mine], [names.index(row["label"]) for row in mine]
+    steps, batch, lr = int(config["steps"]), int(config["batch"]), float(config["lr"])
+    state = turn(str(config["model"]), texts, labels, len(names), received or None, steps, batch, lr)
     metrics = MetricRecord({"num-examples": len(mine)})
     return Message(RecordDict({"arrays": ArrayRecord(state), "metrics": metrics}), reply_to=message)

@@ -1,6 +1,6 @@
 """A client's turn: tokenizer and model from their files, PEFT around it, batches padded to their longest, a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ def turn(
     texts: Sequence[str],
     labels: Sequence[int],
     classes: int,
-    shared: Any,
+    shared: Mapping[str, torch.Tensor] | None,
     steps: int,
     batch: int,
     lr: float,

@@ -44,7 +44,8 @@ def show(key: str, value: Any) -> str:
     if key.endswith("bytes"):
         power = next((k for k in range(4) if value < 999.5 * 1000**k), 4)
         return f"{value / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
-    return format(value, next((spec for end, spec in SPECS.items() if key.endswith(end)), ",.0f"))
+    whole = ",.0f" if float(value).is_integer() or abs(value) >= 1000 else ".4g"
+    return format(value, next((spec for end, spec in SPECS.items() if key.endswith(end)), whole))
 
 
 def as_text(value: Any) -> str:
@@ -80,10 +81,10 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], words
     """Make a table under its title, or nothing if it has no rows; after `words` columns come numbers."""
     kinds = ["w" if at < words else "n" for at in range(len(heads))]
     head = "".join(f'<th scope="col" class="{k}">{escaped(h)}</th>' for k, h in zip(kinds, heads, strict=True))
-    body = ""
+    lines = ""
     for first, *others in rows:
         cells = "".join(f'<td class="{k}">{escaped(cell)}</td>' for k, cell in zip(kinds[1:], others, strict=True))
-        body += f'<tr><th scope="row" class="{kinds[0]}">{escaped(first)}</th>{cells}</tr>\n'
-    cells_ = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+        lines += f'<tr><th scope="row" class="{kinds[0]}">{escaped(first)}</th>{cells}</tr>\n'
+    inner = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{lines}</tbody></table>"
     begin = f'<section class="{escaped(title.lower())}"><h2>{escaped(title)}</h2><div class="wide">'
-    return f"{begin}{cells_}</div></section>" if rows else ""
+    return f"{begin}{inner}</div></section>" if rows else ""

@@ -9,8 +9,9 @@ from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
 from bract.models.lora_model import Shape, build, choose_targets, shape
-from bract.settings.schema import read
-from bract.tasks.classification import examples, logits, measure, tokenise
+from bract.settings.read import read
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import logits, tokenise
 from tests.harness import TEXTS, tiny_model
 
 KINDS = ["bert", "roberta", "distilbert", "llama"]
@@ -158,11 +159,11 @@ def test_measuring_does_not_depend_on_the_order_of_the_examples(folders):
         net.set(part, vector, net.layout)
     texts = [t for ts in TEXTS.values() for t in ts] * 6
     labels = [n for n, ts in TEXTS.items() for _ in ts] * 6
-    held = examples(texts, labels, list(TEXTS), folders["bert"], 16)
-    one = measure(net, held)
-    back = measure(net, examples(texts[::-1], labels[::-1], list(TEXTS), folders["bert"], 16))
-    assert (one.examples, one.correct) == (back.examples, back.correct) == (96, one.correct)
-    assert abs(one.loss - back.loss) < 1e-4
+    one, back = (
+        CLASSIFICATION.measure(net, examples_of(texts[::way], labels[::way], folders["bert"])) for way in (1, -1)
+    )
+    assert (one["examples"], one["correct"]) == (back["examples"], back["correct"]) == (96, one["correct"])
+    assert abs(one["loss"] - back["loss"]) < 1e-4
 
 
 # -- Where models come from -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ import bract
 from bract.errors import BractError
 from bract.models.lora_model import build, shape
 from bract.results.run_folder import read_settings
-from bract.tasks.classification import logits, tokenise
+from bract.tasks.tokens import logits, tokenise
 from server_app.checkpoint import Checkpoint
 
 TEXTS = ["my card is lost", "what is the rate today", "help me please", "it is late"]

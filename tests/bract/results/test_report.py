@@ -10,34 +10,62 @@ from typing import Any
 import pytest
 
 from bract.errors import BractError
-from bract.results.report.pages import compare, report
+from bract.results.report.pages import compare, mean_between, report
 
 SETTINGS = 'rounds = 2\nstrategy.name = "fedit"\nlora.rank = 4\nlora.alpha = 16.0\nwire.codec = "float32"\n'
 SUMMARY = {
-    "strategy": "fedit", "rounds": 2, "accuracy": 0.8125, "loss": 0.61, "upload_bytes": 2_400_000,
-    "download_bytes": 1_500_000, "seconds": 20.5, "epsilon": None, "delta": None, "adapter": "adapter",
+    "strategy": "fedit",
+    "rounds": 2,
+    "accuracy": 0.8125,
+    "loss": 0.61,
+    "upload_bytes": 2_400_000,
+    "download_bytes": 1_500_000,
+    "seconds": 20.5,
+    "epsilon": None,
+    "delta": None,
+    "adapter": "adapter",
     "versions": {"bract": "0.1.0", "flwr": "1.41.0"},
-}  # fmt: skip
+}
 
 
 def at_round(number: int, accuracy: float | None, **others: Any) -> dict[str, Any]:
     trained = number > 0
     return {
-        "round": number, "accuracy": accuracy, "loss": 1.25, "train_loss": 0.75 if trained else None,
-        "clients": 2 * trained, "failed": 0, "abstained": 0, "upload_bytes": 1_200_000 * trained,
-        "download_bytes": 750_000 * trained, "evaluate_bytes": 2048, "upload_values": 300 * trained,
-        "epsilon": None, "seconds": 10.0 * trained,
-    } | others  # fmt: skip
+        "round": number,
+        "accuracy": accuracy,
+        "loss": 1.25,
+        "train_loss": 0.75 if trained else None,
+        "clients": 2 * trained,
+        "failed": 0,
+        "abstained": 0,
+        "upload_bytes": 1_200_000 * trained,
+        "download_bytes": 750_000 * trained,
+        "evaluate_bytes": 2048,
+        "upload_values": 300 * trained,
+        "epsilon": None,
+        "seconds": 10.0 * trained,
+    } | others
 
 
 def of_client(number: int, partition: int, status: str = "merged", reason: str = "") -> dict[str, Any]:
     merged = status == "merged"
     return {
-        "round": number, "partition": partition, "status": status, "reason": reason,
-        "examples": 120 * merged, "steps": 8 * merged, "loss": 0.5 * merged, "seconds": 3.5 * merged,
-        "busy": 4.5 * merged, "upload_bytes": 600_000, "upload_values": 150, "download_bytes": 375_000,
-        "download_values": 150, "accuracy": 0.75 if merged else None, "held_out": 30 if merged else None,
-    }  # fmt: skip
+        "round": number,
+        "partition": partition,
+        "status": status,
+        "reason": reason,
+        "examples": 120 * merged,
+        "steps": 8 * merged,
+        "loss": 0.5 * merged,
+        "seconds": 3.5 * merged,
+        "busy": 4.5 * merged,
+        "upload_bytes": 600_000,
+        "upload_values": 150,
+        "download_bytes": 375_000,
+        "download_values": 150,
+        "accuracy": 0.75 if merged else None,
+        "held_out": 30 if merged else None,
+    }
 
 
 ROUNDS = (at_round(0, 0.25), at_round(1, 0.5), at_round(2, 0.8125))
@@ -102,10 +130,16 @@ def test_key_figures_and_title(tmp_path: Path) -> None:
     page = Page(folder / "report.html")
     assert page.words["h1"] == ["fedit, final accuracy 81.2%"]
     assert page.figures == {
-        "Strategy": "fedit", "Final accuracy": "81.2%", "Untrained start": "25.0%", "Rounds": "2",
-        "Clients": "2", "Bytes up": "2.4 MB", "Bytes down": "1.5 MB", "Seconds": "20.5",
+        "Strategy": "fedit",
+        "Final accuracy": "81.2%",
+        "Untrained start": "25.0%",
+        "Rounds": "2",
+        "Clients": "2",
+        "Bytes up": "2.4 MB",
+        "Bytes down": "1.5 MB",
+        "Seconds": "20.5",
         "Privacy": "no differential privacy",
-    }  # fmt: skip
+    }
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
 
 
@@ -164,10 +198,12 @@ def test_privacy_is_named(tmp_path: Path) -> None:
 
 def test_faults_of_all_rounds_are_listed_and_zeros_not_shown_as_measured(tmp_path: Path) -> None:
     clients = [
-        of_client(1, 0, "failed", "out of memory"), of_client(1, 1),
-        of_client(2, 0, "failed", "out of memory"), of_client(2, 1, "refused", "B has the wrong shape"),
+        of_client(1, 0, "failed", "out of memory"),
+        of_client(1, 1),
+        of_client(2, 0, "failed", "out of memory"),
+        of_client(2, 1, "refused", "B has the wrong shape"),
         of_client(2, 2, "abstained", "no examples"),
-    ]  # fmt: skip
+    ]
     page = Page(report(run_folder(tmp_path / "run", clients=clients)))
     assert page.tables["What went wrong"][1:] == [
         ["0", "failed", "out of memory", "1, 2"],
@@ -339,3 +375,8 @@ def test_the_report_compares_clients(play):
     assert "Clients compared" in page
     assert "Overlap of slots" in page
     assert "Similarity of A’s changes" in page
+
+
+def test_the_mean_between_clients() -> None:
+    assert mean_between([[1.0, 0.5], [0.5, 1.0]]) == 0.5
+    assert mean_between([[1.0]]) is None

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from bract.files import home
 from bract.models import base_model
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache, shards
 from server_app.checkpoint import Checkpoint
 from tests.harness import settings_of, tiny_data

@@ -10,8 +10,9 @@ from bract.batching import batch_of
 from bract.errors import BractError
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import logits, losses
+from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
+from bract.tasks.tokens import logits
 from client_app.engine import fused, memory
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.fused import FusedEngine
@@ -77,7 +78,7 @@ def test_optimizer_s_own_default_agrees_too(folders, shard):
 def test_plain_gradients_need_no_row_for_each_example(folders, shard):
     net = net_of(folders["bert"])
     flat = FlatBuffer(net, ("A", "B", "head"))
-    with select_engine(TrainSettings(engine="fused"), net, flat, losses=losses, pad=0) as engine:
+    with select_engine(TrainSettings(engine="fused"), net, flat, losses=CLASSIFICATION.losses, pad=0) as engine:
         assert isinstance(engine, FusedEngine)
         total = flat.zeros()
         engine.start()
@@ -90,7 +91,7 @@ def test_plain_gradients_need_no_row_for_each_example(folders, shard):
 def test_the_model_is_given_back_also_after_an_error(folders, shard):
     net = net_of(folders["bert"], "cls")
     flat = FlatBuffer(net, ("B", "head"))
-    with pytest.raises(MemoryError), select_engine(TrainSettings(), net, flat, losses=losses, pad=0):  # noqa: PT012  # the error is ours
+    with pytest.raises(MemoryError), select_engine(TrainSettings(), net, flat, losses=CLASSIFICATION.losses, pad=0):  # noqa: PT012  # the error is ours
         assert any("forward" in vars(module) for module in net.modules())
         raise MemoryError
     assert not any("forward" in vars(module) for module in net.modules())
@@ -112,12 +113,12 @@ def test_a_pass_stays_within_its_memory(folders, shard, monkeypatch):
     wanted = clipped_sum(net, shard, range(len(shard)), ("B",), MECHANISM)
     require_gradients(net, ("B",))
     flat = FlatBuffer(net, ("B",))
-    with select_engine(TrainSettings(), net, flat, losses=losses, pad=0) as engine:
+    with select_engine(TrainSettings(), net, flat, losses=CLASSIFICATION.losses, pad=0) as engine:
         assert len(engine.split(shard, np.arange(len(shard)), clipped=True)) < 4
     a_token = memory.bytes_per_token(lambda n: net(torch.ones(1, n, dtype=torch.long), torch.ones(1, n)), 32)
     assert 10 * 32 * 4 < a_token < 100 * 32 * 4  # two layers of some ten values as wide as the model
     monkeypatch.setattr(memory, "CPU_BUDGET", int(40 * a_token))
-    with select_engine(TrainSettings(), net, flat, losses=losses, pad=0) as engine:
+    with select_engine(TrainSettings(), net, flat, losses=CLASSIFICATION.losses, pad=0) as engine:
         groups = engine.split(shard, np.arange(len(shard)), clipped=True)
     assert len(groups) > 4
     assert sorted(np.concatenate(groups)) == list(range(len(shard)))
@@ -131,7 +132,7 @@ def test_head_alone_needs_nothing_of_the_encoder_on_the_way_back(folders, shard,
     net = net_of(folders["bert"])
     require_gradients(net, ("head",))
     flat = FlatBuffer(net, ("head",))
-    with select_engine(TrainSettings(engine="fused"), net, flat, losses=losses, pad=0):
+    with select_engine(TrainSettings(engine="fused"), net, flat, losses=CLASSIFICATION.losses, pad=0):
         assert not net.pooled(*batch_of(shard.tokens[:2], 0, net.device)).requires_grad
 
 
@@ -150,7 +151,7 @@ def test_a_fault_while_patching_gives_the_model_back(folders, monkeypatch):
     monkeypatch.setattr(fused, "last_layer", lambda model: 1 / 0)
     with (
         pytest.raises(ZeroDivisionError),
-        select_engine(TrainSettings(), net, FlatBuffer(net, ("B",)), losses=losses, pad=0),
+        select_engine(TrainSettings(), net, FlatBuffer(net, ("B",)), losses=CLASSIFICATION.losses, pad=0),
     ):
         pass
     assert not any("forward" in vars(module) for module in net.modules())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bract.tasks.classification import losses
+from bract.tasks.classification import CLASSIFICATION
 from client_app.engine import kernels
 from client_app.engine import select_engine as selecting
 from client_app.engine.flat_buffer import FlatBuffer
@@ -87,7 +87,10 @@ def test_rounding_spares_the_adapter(folders, shard):
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     wanted = float(layer.scaling["default"]) * x @ a.T @ b.T
     kernel = kernels.Kernel("bfloat16", kernels.rounded_product, "", torch.bfloat16)
-    with FusedEngine(net, FlatBuffer(net, ("B",)), kernel, losses=losses, pad=0) as engine, torch.no_grad():
+    with (
+        FusedEngine(net, FlatBuffer(net, ("B",)), kernel, losses=CLASSIFICATION.losses, pad=0) as engine,
+        torch.no_grad(),
+    ):
         engine.start()
         found = layer(x) - kernel.product(x, kernel.weight(layer.base_layer), layer.base_layer.bias)
     assert float((found - wanted).norm() / wanted.norm()) < 0.05

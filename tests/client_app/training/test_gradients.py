@@ -13,7 +13,7 @@ from bract.batching import batch_of
 from bract.errors import BractError
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import examples, losses
+from bract.tasks.classification import CLASSIFICATION
 from client_app.engine import fused, opacus
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.select_engine import select_engine
@@ -21,7 +21,7 @@ from client_app.privacy.clip import SAFE
 from client_app.privacy.private import Private
 from client_app.training.gradients import PrivateGradients, batches
 from tests.client_app.nets import MECHANISM, clipped_sum, net_of, noisy_sum, require_gradients
-from tests.harness import TEXTS, fit
+from tests.harness import examples_of, fit
 
 
 def one_at_a_time(net, shard, rows, parts, clip, inside=None):
@@ -212,7 +212,7 @@ def test_draws_are_poisson(folders):
     net = net_of(folders["bert"])
     require_gradients(net, ("B",))
     flat = FlatBuffer(net, ("B",))
-    engine = select_engine(TrainSettings(), net, flat, losses=losses, pad=0)
+    engine = select_engine(TrainSettings(), net, flat, losses=CLASSIFICATION.losses, pad=0)
     gradients = PrivateGradients(engine, flat, replace(MECHANISM, rate=0.1), SecureNoise())
     drawn = list(gradients.draws(50, 4000))
     sizes = np.array([len(rows) for rows in drawn])
@@ -239,7 +239,10 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
     flat = FlatBuffer(plain, ("B",))
     with pytest.raises(BractError, match="would be trained and not clipped"):
         PrivateGradients(
-            select_engine(TrainSettings(), plain, flat, losses=losses, pad=0), flat, MECHANISM, SecureNoise()
+            select_engine(TrainSettings(), plain, flat, losses=CLASSIFICATION.losses, pad=0),
+            flat,
+            MECHANISM,
+            SecureNoise(),
         )
 
 
@@ -258,7 +261,7 @@ def test_a_layer_that_is_used_for_more_than_the_examples_is_refused(folders, sha
     before = net.get("B").copy()
     private = Private(replace(MECHANISM, sigma=1.0, rate=1.0), SecureNoise())
     for batch in (1, 4):  # also where a draw happens to have as many rows
-        shard_ = examples(["lost"] * batch, ["lost"] * batch, list(TEXTS), folders["bert"], 32)
+        shard_ = examples_of(["lost"] * batch, ["lost"] * batch, folders["bert"], 32)
         settings = TrainSettings(batch=1, steps=1, engine=engine)
         with pytest.raises(BractError, match="for more than each example's own states"):
             fit(net, shard_, settings, ("B",), pad=0, private=private)

@@ -6,8 +6,7 @@ import pytest
 from bract.adapter.initial import draw
 from bract.models.lora_model import Shape, build
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import examples
-from tests.harness import TEXTS, fit
+from tests.harness import TEXTS, examples_of, fit
 
 SETTINGS = TrainSettings(batch=4, lr=0.01, steps=0, lr_ratio=1.0)
 
@@ -24,7 +23,7 @@ def net(model_folder):
 def shard(model_folder):
     texts = [t for ts in TEXTS.values() for t in ts]
     labels = [n for n, ts in TEXTS.items() for _ in ts]
-    return examples(texts, labels, list(TEXTS), str(model_folder), 16)
+    return examples_of(texts, labels, model_folder, 16)
 
 
 def values(model):

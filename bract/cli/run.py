@@ -1,0 +1,68 @@
+"""`bract run`: Flower's own command, made safe.
+
+Flower's command returns 0 for failed runs, loads client code from the folder in which its
+SuperLink was started, and leaves that SuperLink running. Here every simulation has its own
+SuperLink, in an empty folder, on a free loopback port, that ends with the command; and the
+run's own status decides the exit code.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bract.cli.options import Commands, add_app, add_run_config, app_settings, default_nodes, positive
+from bract.cli.simulation import resources, simulation
+from bract.cli.submit import Connection, flower_environment, submit
+from bract.errors import BractError
+from bract.results import console
+
+
+def add(commands: Commands) -> None:
+    """What the command line takes."""
+    parser = commands.add_parser("run", help="run the app, show progress, judge the outcome")
+    add_app(parser)
+    parser.add_argument("--nodes", type=positive, help="simulated clients (default: as many as the data has)")
+    parser.add_argument(
+        "--price", action="store_true", help="run again without privacy, and say what privacy cost in accuracy"
+    )
+    parser.add_argument("--superlink", help="a SuperLink connection of Flower's configuration, not a simulation")
+    add_run_config(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the app and show how it goes. Returns 0 only if the run completed.
+
+    With `--price` the same is run a second time without privacy, to show what privacy costs.
+    """
+    app, overrides, settings = app_settings(options)
+    if options.price and (settings.privacy.unit == "none" or options.superlink or settings.run.resume):
+        raise BractError("--price: compares a new private run, in simulation, with one that has privacy.unit = none")
+    environment = flower_environment()
+    with tempfile.TemporaryDirectory(prefix="bract-") as scratch:
+        place = Path(scratch)
+        if options.superlink:
+            where = ["--superlink", options.superlink]
+            console.show_result(submit(app, Connection(options.superlink, environment), overrides, place, [], where))
+            return 0
+        nodes = options.nodes or settings.federation.nodes or default_nodes(settings)
+        if nodes < settings.federation.nodes:
+            raise BractError(f"federation.nodes = {settings.federation.nodes}: --nodes starts only {nodes}")
+        console.note(f"starting Flower with {nodes} simulated clients; their workers load the model first")
+        with simulation(environment, place) as link:
+            extra, where = ["--federation-config", resources(nodes)], ["--nodes", str(nodes)]
+            folder = submit(app, link, overrides, place, extra, where)
+            console.show_result(folder)
+            if options.price:
+                console.note("\nonce more without privacy, to see what it costs")
+                console.show_price(folder, submit(app, link, without_privacy(overrides), place, extra, where))
+    return 0
+
+
+def without_privacy(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The same run with nothing protected, in a folder of its own."""
+    kept = {key: value for key, value in overrides.items() if not key.startswith("privacy.")}
+    folder = {"run.folder": f"{kept['run.folder']}-plain"} if kept.get("run.folder") else {}
+    return {**kept, **folder, "privacy.unit": "none"}
