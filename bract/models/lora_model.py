@@ -290,6 +290,3 @@ def _is_linear(module: nn.Module) -> bool:
 
 def _inside(module: nn.Module, encoder: nn.Module) -> bool:
     return any(module is inner for inner in encoder.modules())
-
-
-Classifier = LoraModel
