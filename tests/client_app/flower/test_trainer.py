@@ -153,7 +153,7 @@ def test_everything_ends_with_bract_node_however_it_ends(tmp_path, how):
         "import pathlib, subprocess\nchild = subprocess.Popen(['sleep', '1000'])\n"
         "pathlib.Path('child').write_text(str(child.pid))\nchild.wait()\n"
     )
-    code = f"from bract import supernode; supernode.tool = lambda _: {str(fake)!r}; raise SystemExit(supernode.run([]))"
+    code = f"from bract.flower import supernode; supernode.tool = lambda _: {str(fake)!r}; raise SystemExit(supernode.run([]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     try:
