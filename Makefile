@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit bench cluster clean
+.PHONY: help demo test lint docs settings audit bench cluster clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,13 @@ lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: $(STAMP)  ## the documentation as a site, in site/; it needs no network, to build or to read
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html"
+
+settings: $(STAMP)  ## write what repeats the settings' schema: the app's defaults and docs/settings.md
+	@$(BIN)/python -m bract.settings.write
 
 audit: $(STAMP)  ## attack a client's mechanism: a lower bound on epsilon beside the claimed one
 	@$(BIN)/python -W ignore benchmarks/audit.py

@@ -29,7 +29,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["BRACT_HOME"] = tempfile.mkdtemp()
 
 from bract.results.run_folder import read_rows
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 CLIENTS = 8
 RATE = 0.004
@@ -79,7 +80,7 @@ def as_bract(rounds: int, texts: Path) -> float:
         cache.shard,
         cache.shared,
         cache.layout,
-        cache.classifier,
+        cache.model,
         cache.first_parts,
     )
     for cached in kept:
@@ -97,7 +98,7 @@ def by_machines(kind: str, rounds: int, texts: Path) -> float:
     from benchmarks.loopback import BRACT, Loopback
     from bract.models.base_model import locate
     from bract.processes import tool
-    from bract.settings.schema import toml
+    from bract.settings.flat import toml
 
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         here, joined = Loopback(Path(scratch), stack), [0]

@@ -6,8 +6,8 @@ and every text that the client may have, and must tell which of them the client 
 - one run: each canary, a text with a label drawn at random, is in the data by the toss of a coin; after one run the
   attacker says of the surest whether they are in or out. From the number of right answers follows a lower bound
   (Steinke, Nasr and Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023).
-- two worlds: the same turn many times, with one canary and without; how often the attacker is right and wrong gives
-  the bound (Clopper and Pearson), with a threshold that other turns have set.
+- two worlds: the same run many times, with one canary and without; how often the attacker is right and wrong gives
+  the bound (Clopper and Pearson), with a threshold that other runs have set.
 
 A bound above the claim proves the claim false. One below proves nothing: it is what this attacker could show.
 `--broken` breaks the mechanism on purpose, to see that the attacker notices.
@@ -38,18 +38,22 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binom
 from torch.nn import functional
 
+from bract.batching import batch_of
 from bract.data.demo import generator
-from bract.models.lora_model import batch_of
+from bract.privacy import mechanism
 from bract.privacy.accounting import epsilon
 from bract.privacy.noise import SecureNoise
-from bract.settings.schema import Settings, read
-from bract.tasks.classification import examples, pad_id
+from bract.privacy.spending import PrivacySpending
+from bract.settings.read import read
+from bract.settings.schema import Settings
+from bract.tasks.task import Table
+from bract.tasks.tokens import pad_id
 from bract.wire import messages
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
-from client_app.data import cache
-from client_app.local_round import Client
-from client_app.privacy import budget, clip
+from client_app.client import Client
+from client_app.local_round import train_round
+from client_app.privacy import clip
 
 Text = tuple[str, str]  # and its label
 Values = NDArray[np.float64]
@@ -76,12 +80,12 @@ class Released:
 
     client: Client
     pairs: list[tuple[Values, Values]]
-    line: dict[str, Any]
+    spending: PrivacySpending
 
     @property
     def claim(self) -> float:
         """Epsilon, as the client states it."""
-        return float(self.line["epsilon"])
+        return math.inf if self.spending.epsilon is None else self.spending.epsilon
 
 
 def settings_of(model: str, labels: Sequence[str], folder: Path, **values: Any) -> dict[str, Any]:
@@ -103,42 +107,42 @@ def settings_of(model: str, labels: Sequence[str], folder: Path, **values: Any) 
     }
 
 
-def play(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Released:
+def run(values: dict[str, Any], texts: Sequence[Text], folder: Path) -> Released:
     """A client with these texts trains all rounds; the server hands back what it got."""
     folder.mkdir(parents=True)
     with (folder / "data.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *texts])
     client = Client(read({**values, "data.source": f"file:{folder / 'data.csv'}"}), 0, 1)
-    layout, pairs, line = client.layout, [], None
+    layout, pairs, spending = client.layout, [], None
     now = np.zeros(layout.size("B"), np.float32)
     for number in range(1, values["rounds"] + 1):
         plan = Plan(number, "audit", trains=("B",), sends=("B",), receives=("B",))
         data = messages.payload_record(pack(layout, Payload(number, {"B": now})))
-        reply = client.train(RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: data}))
+        reply = train_round(client, RecordDict({messages.PLAN: plan.to_record(), messages.PAYLOAD: data}))
         status, why = messages.report(reply)
         if status != "done":
             raise RuntimeError(f"round {number}: the client abstained: {why}")
         after = unpack(layout, messages.get_payload(reply), round=number, parts=["B"]).parts["B"]
         pairs.append((now.astype(np.float64), after.astype(np.float64)))
-        line, now = messages.privacy_line(reply), after
-    assert line is not None
-    return Released(client, pairs, line)
+        spending, now = messages.privacy_spending(reply), after
+    assert spending is not None
+    return Released(client, pairs, spending)
 
 
 def gradients(client: Client, texts: Sequence[Text], b: Values) -> Values:
     """Each text's clipped gradient at this B, a row a text: by plain autograd, not by the code that is audited."""
     settings, place = client.settings, client.shape.place
-    net, first = cache.classifier(client.shape), client._first()
-    for part, vector in first.items():
+    net = client.model()
+    for part, vector in client.first().items():
         net.set(part, b.astype(np.float32) if part == "B" else vector, net.layout)
-    names = cache.dataset(settings.data, settings.seed)[1].names
-    shard = examples([t for t, _ in texts], [n for _, n in texts], names, place, settings.data.max_length)
+    table = Table({"text": tuple(text for text, _ in texts), "label": tuple(label for _, label in texts)})
+    every = client.task.examples(table, np.arange(len(table)), client.outputs, place, settings.data.max_length)
     parameters = net.parameters_of("B")
     net.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
     rows = []
-    for tokens, label in zip(shard.tokens, shard.labels, strict=True):
+    for tokens, label in zip(every.tokens, every.targets, strict=True):
         ids, mask = batch_of([tokens.tolist()], pad_id(place), net.device)
         found = torch.autograd.grad(functional.cross_entropy(net(ids, mask), torch.tensor([label])), parameters)
         row = net.flat("B", list(found)).astype(np.float64)
@@ -154,9 +158,9 @@ def presence(
 
     `rounds` are the gradients at each round's start, where they are known already.
     """
-    settings, line = found.client.settings, found.line
-    drawn = line["sample_rate"] * line["steps"]  # how often a text that is there is expected in a round
-    noise = line["steps"] * (line["sigma"] * settings.privacy.clip) ** 2
+    settings, spending = found.client.settings, found.spending
+    drawn = spending.sample_rate * spending.steps  # how often a text that is there is expected in a round
+    noise = spending.steps * (spending.sigma * settings.privacy.clip) ** 2
     square = np.eye(len(texts)) * trust * noise / (drawn / 2) ** 2
     right = np.zeros(len(texts))
     for number, (before, after) in enumerate(found.pairs):
@@ -169,7 +173,7 @@ def presence(
 def one_run(values: dict[str, Any], ordinary: Sequence[Text], canaries: Sequence[Text], folder: Path) -> Bound:
     """A bound from one run: the attacker knows the ordinary texts, and guesses which canaries are there."""
     there = np.random.default_rng().random(len(canaries)) < 0.5
-    found = play(values, [*ordinary, *(c for c, in_ in zip(canaries, there, strict=True) if in_)], folder)
+    found = run(values, [*ordinary, *(c for c, in_ in zip(canaries, there, strict=True) if in_)], folder)
     every = [*ordinary, *canaries]
     seen = -(-len(found.pairs) // LOOKS)  # B moves little from one round to the next
     looks = [gradients(found.client, every, before) for before, _ in found.pairs[::seen]]
@@ -187,30 +191,30 @@ def one_run(values: dict[str, Any], ordinary: Sequence[Text], canaries: Sequence
 
 
 def two_worlds(values: dict[str, Any], ordinary: Sequence[Text], canary: Text, trials: int, folder: Path) -> Bound:
-    """A bound from many turns, with the canary and without."""
+    """A bound from many runs, with the canary and without."""
     scores: dict[bool, list[float]] = {True: [], False: []}
     every, first, claim = [*ordinary, canary], None, 0.0
     public: set[tuple[float, ...]] = set()  # it is taken as known, and must not give the world away
     for trial in range(trials):
         for there in (True, False):
-            found = play(values, every if there else ordinary, folder / f"{trial}-{there}")
+            found = run(values, every if there else ordinary, folder / f"{trial}-{there}")
             first = gradients(found.client, every, found.pairs[0][0]) if first is None else first
             scores[there].append(presence(found, every, [first] * len(found.pairs))[-1])
             claim = max(claim, found.claim)
-            public.add(tuple(found.line[key] for key in ("sample_rate", "sigma", "steps")))
+            public.add((found.spending.sample_rate, found.spending.sigma, found.spending.steps))
     if len(public) > 1:
         raise RuntimeError(f"the number of examples alone tells the worlds apart: {public}; take another")
     half = trials // 2
     tuned = [(np.array(scores[t][:half]), np.array(scores[t][half:])) for t in (True, False)]
     (in_, in_test), (out, out_test) = tuned
-    best, chosen = -math.inf, (0.0, True)
+    best, (cut, over) = -math.inf, (0.0, True)
     for threshold in np.concatenate([in_, out]):
         for above in (True, False):
             value = bound_of_errors(in_, out, threshold, values["privacy.delta"], above=above)
-            best, chosen = max((best, chosen), (value, (float(threshold), above)))
-    bound = bound_of_errors(in_test, out_test, chosen[0], values["privacy.delta"], above=chosen[1])
-    told = ((in_test > chosen[0]).mean() + (out_test <= chosen[0]).mean()) / 2
-    return Bound(claim, max(0.0, bound), f"{told:.0%} of {2 * len(in_test)} turns told right")
+            best, (cut, over) = max((best, (cut, over)), (value, (float(threshold), above)))
+    bound = bound_of_errors(in_test, out_test, cut, values["privacy.delta"], above=over)
+    told = ((in_test > cut).mean() + (out_test <= cut).mean()) / 2
+    return Bound(claim, max(0.0, bound), f"{told:.0%} of {2 * len(in_test)} runs told right")
 
 
 def bound_of_guesses(right: int, guesses: int, canaries: int, delta: float, risk: float) -> float:
@@ -252,7 +256,7 @@ def broken(how: str) -> AbstractContextManager[object]:
     if how == "noise":
         return patch.object(SecureNoise, "normal", lambda self, count: np.zeros(count))
     if how == "rounds":
-        return patch.object(budget, "epsilon", lambda uses, *more: epsilon(list(uses)[-1:], *more))
+        return patch.object(mechanism, "epsilon", lambda uses, *more: epsilon(list(uses)[-1:], *more))
     return nullcontext()
 
 
@@ -270,7 +274,7 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, default=8.0)
     parser.add_argument("--canaries", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=60, help="turns in each of the two worlds")
+    parser.add_argument("--trials", type=int, default=60, help="runs in each of the two worlds")
     parser.add_argument(
         "--broken", default="", choices=["clip", "noise", "rounds"], help="break the mechanism on purpose"
     )

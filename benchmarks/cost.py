@@ -40,14 +40,18 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
     from flwr.app import ConfigRecord
 
     from bract.adapter import initial
-    from bract.settings.checks import BY_RANK
-    from bract.settings.schema import read
-    from client_app.local_round import Client
+    from bract.settings.choices import Head
+    from bract.settings.methods import method_of
+    from bract.settings.read import read
+    from client_app.client import Client
+    from client_app.local_round import train_round
     from strategies import Federation, Member, create
-    from strategies.federation import Head, to_arrays
+    from strategies.federation import to_arrays
+    from tests.flower.messages import identify
     from tests.harness import InProcessGrid
 
     torch.set_num_threads(1)
+    identify()
     grid = InProcessGrid(0, {})  # which no strategy asks
 
     def trainer(name: str, values: dict[str, Any]) -> Callable[[int], float]:
@@ -58,7 +62,7 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
         client = Client(settings, 0, clients)
         layout = client.layout
         rank = {"lora-a2": 2.0}.get(method, float(settings.lora.rank))
-        members = (Member(0, 1, None, rank if method in BY_RANK else float("inf")),)
+        members = (Member(0, 1, None, rank if method_of(method).unequal else float("inf")),)
         fingerprint = "".join(c for c in name if c.isalnum())
         head: Head = "local" if method == "fedsa" else "frozen"
         strategy = create(method, Federation(layout, members, fingerprint, head=head, strategy=settings.strategy))
@@ -68,7 +72,7 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
         def train(number: int) -> float:
             (message,) = strategy.configure_train(number, to_arrays(parts), ConfigRecord(), grid)
             start = time.process_time()
-            client.train(message.content)
+            train_round(client, message.content)
             return time.process_time() - start
 
         return train
@@ -91,7 +95,7 @@ def main() -> None:
             if name in vera or name == next(iter(trainers)) or repeat == 0:
                 trainers[name](1)  # another model for the worker than the last one's: loaded before it is timed
             seconds[name].append((trainers[name](3) + trainers[name](4)) / 2)
-    print(f"{options.targets}, seconds of a turn: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
+    print(f"{options.targets}, seconds of a local round: FedIT {statistics.median(seconds['fedit'][1:]):.2f}\n")
     for name, found in seconds.items():
         ratios = [mine / base for mine, base in zip(found[1:], seconds["fedit"][1:], strict=True)]
         print(f"{name:<18} {statistics.median(ratios):.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")

@@ -1,4 +1,4 @@
-"""A round across machines, by part: a SuperLink and two nodes on loopback, the demo with MiniLM, five steps a turn.
+"""A round across machines, by part: a SuperLink and two nodes on loopback, the demo with MiniLM.
 
 Prints, for `bract node` and for Flower's own `flower-supernode`, each round's seconds: of the round, of training (the
 slowest node's), of measuring, and of all else. And for each train message the seconds from its arrival at the node
@@ -66,10 +66,10 @@ def spans(said: list[Line], kind: str) -> list[dict[str, float]]:
 
 def show(kind: str, folder: Path, said: list[list[Line]]) -> None:
     """The tables of one run."""
-    rows, turns = read_rows(folder / "rounds.jsonl")[1:], read_rows(folder / "clients.jsonl")
+    rows, local_rounds = read_rows(folder / "rounds.jsonl")[1:], read_rows(folder / "clients.jsonl")
     print(f"\n{kind}: seconds\n\nround   whole   training   measuring   all else")
     for row in rows:
-        training = max(turn["seconds"] for turn in turns if turn["round"] == row["round"])
+        training = max(one["seconds"] for one in local_rounds if one["round"] == row["round"])
         told = [spans(lines, "evaluate")[row["round"]] for lines in said]
         measuring = max(one["Sending"] - one["Receiving"] for one in told)
         print(
@@ -78,13 +78,13 @@ def show(kind: str, folder: Path, said: list[list[Line]]) -> None:
         )
     print("\nnode   round   until taken   not training, while answering   until Flower sends the answer")
     for i, lines in enumerate(said):
-        mine = [turn for turn in turns if turn["partition"] == i]
-        for turn, at in zip(mine, spans(lines, "train"), strict=True):
-            rest = turn["busy"] - turn["seconds"]
+        mine = [one for one in local_rounds if one["partition"] == i]
+        for one, at in zip(mine, spans(lines, "train"), strict=True):
+            rest = one["busy"] - one["seconds"]
             taken = at.get("answering")  # of Flower's own process only the sum of both waits is known
-            until = (taken or at["Sending"] - turn["busy"]) - at["Receiving"]
-            after = f"{at['Sending'] - taken - turn['busy']:.2f}" if taken else "in the first"
-            print(f"{i:>4}   {turn['round']:>5}   {until:>11.2f}   {rest:>29.2f}   {after:>29}")
+            until = (taken or at["Sending"] - one["busy"]) - at["Receiving"]
+            after = f"{at['Sending'] - taken - one['busy']:.2f}" if taken else "in the first"
+            print(f"{i:>4}   {one['round']:>5}   {until:>11.2f}   {rest:>29.2f}   {after:>29}")
 
 
 if __name__ == "__main__":

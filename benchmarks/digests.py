@@ -6,7 +6,7 @@
 
 A run for every method, head, codec and privacy unit, and for what the methods leave open: its factors, the array of
 every message in both directions, rounds, clients' rows, privacy spending, what stays on clients' disks, and the
-exported adapter. Bits are a machine's own: its torch, its processor. Nothing from elsewhere compares.
+exported adapter. Bits are a machine's own: its torch, its processor. So nothing from elsewhere can be compared.
 """
 
 import contextlib
@@ -29,9 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.numpy import load_file
 
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.rounds import run
-from tests.harness import InProcessGrid, read_back, tiny_data, tiny_model
+from tests.flower.messages import read_back
+from tests.harness import InProcessGrid, tiny_data, tiny_model
 
 METHODS = ("fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora")
 RANKED = ("lora-a2", "hetlora", "flexlora")
@@ -69,13 +71,13 @@ def cases() -> Iterator[tuple[str, dict[str, Any]]]:
         prune = {"strategy.name": "hetlora", "strategy.gamma": 0.5, "strategy.penalty": 1.0, "federation.ranks": "4"}
         yield f"prune {unit}", {**prune, **units[unit], "train.lr": 0.05, "train.optimizer": "sgd", "rounds": 4}
         yield f"personal {unit}", {"strategy.name": "fedsa", "strategy.personal-steps": 3, **units[unit]}
-    yield "divide", {"strategy.name": "lora-a2", "strategy.divide": "selected"}
-    yield "passed", {"strategy.name": "fedsa", "strategy.local-b": "passed"}
+    yield "divide", {**units["none"], "strategy.name": "lora-a2", "strategy.divide": "selected"}
+    yield "passed", {**units["none"], "strategy.name": "fedsa", "strategy.local-b": "passed"}
     yield "passed example", {"strategy.name": "fedsa", "strategy.local-b": "passed", **units["example"]}
-    yield "norm", {"strategy.weights": "norm"}
+    yield "norm", {**units["none"], "strategy.weights": "norm"}
     yield "shared metrics", {**units["example"], "privacy.share-metrics": True, "privacy.clip-groups": "head"}
     yield "half", {"federation.fraction": 0.5, "strategy.name": "fedsa", **units["example"]}
-    yield "dirichlet", {"data.partition": "dirichlet:0.3", "data.holdout-mix": "independent"}
+    yield "dirichlet", {**units["none"], "data.partition": "dirichlet:0.3", "data.holdout-mix": "independent"}
     yield "natural", {"data.partition": "natural:site", "privacy.accountant": "rdp", **units["example"]}
 
 
@@ -111,13 +113,9 @@ def digest(model: str, data: str, values: dict[str, Any]) -> dict[str, str]:
             "privacy": _of(_plain(json.loads(p.read_text()) if (p := place / "privacy.json").exists() else None)),
             "ledgers": _of([_plain(json.loads(p.read_text())) for p in sorted((home / "ledger").glob("*.json"))]),
             "state": _of([_tensors(p) for p in sorted((home / "state").rglob("*.safetensors"))]),
-            "adapter": _of([p.read_bytes() for p in sorted((place / "adapter").iterdir()) if _is_peft(p)]),
+            "adapter": _of([_tensors(p) for p in sorted((place / "adapter").glob("*.safetensors"))]),
             "personal": _of([_tensors(p) for p in sorted((home / "personal").rglob("*.safetensors"))]),
         }
-
-
-def _is_peft(path: Path) -> bool:
-    return path.suffix == ".safetensors" or path.name == "adapter_config.json"
 
 
 def _tensors(path: Path) -> list[Any]:

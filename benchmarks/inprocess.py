@@ -10,13 +10,14 @@ import torch
 from flwr.app import MetricRecord
 
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import Rounds, run
 from tests.harness import InProcessGrid
 
 
-def played(nodes: int, values: dict[str, Any]) -> RunFolder:
+def run_in_process(nodes: int, values: dict[str, Any]) -> RunFolder:
     """Its run folder. Clients' held-out texts are measured after the last round alone."""
     torch.set_num_threads(1)
     before = logging.root.manager.disable

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +24,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bract.cli.simulation import cpus
 from bract.results.run_folder import read_rows
-from bract.settings.schema import Settings, read
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from bract.tasks.classification import Examples
+    from bract.tasks.task import Examples, Rows
 
 CLIENTS = 10
 COMMON: dict[str, object] = {"privacy.unit": "none", "train.batch": 8, "train.steps": 20}
@@ -53,8 +51,8 @@ def federated(values: dict[str, object], seed: int) -> tuple[float, float]:
 def alone_or_central(values: dict[str, object], seed: int, central: bool, everything: bool = False) -> float:
     """The same adapter without a federation, measured on the same held-out texts.
 
-    Central: the pooled training texts, for as many examples as all clients' turns together have.
-    Alone: the first client's texts, for as many as its own turns have. `everything` trains A and the
+    Central: the pooled training texts, for as many examples as all clients' local rounds together have.
+    Alone: the first client's texts, for as many as its own local rounds have. `everything` trains A and the
     head too, which FFA-LoRA does not.
     """
     import numpy as np
@@ -62,36 +60,46 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
 
     from bract.adapter.layout import Part
     from bract.models.lora_model import shape
-    from bract.settings.steps import steps_of
-    from bract.tasks.classification import examples, measure, pad_id
+    from bract.settings.steps import steps_in_round
+    from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.tokens import pad_id
     from client_app.data import cache
     from client_app.training.loop import train
     from strategies.federation import head_mode
 
     torch.set_num_threads(1)
     settings: Settings = read({**values, "seed": seed})
-    table, labels = cache.dataset(settings.data, seed)
-    form = shape(settings, len(labels.names))
-    net = cache.classifier(form)
-    for part, vector in cache.first_parts(form, labels.descriptions, settings.data.max_length).items():
+    table, outputs = cache.dataset(settings.data, seed, CLASSIFICATION.name)
+    form = shape(settings, outputs.size, CLASSIFICATION.auto_class)
+    net = cache.model(form)
+    for part, vector in cache.first_parts(form, outputs.descriptions, settings.data.max_length).items():
         net.set(part, vector, net.layout)
-    shards = [cache.partition(settings.data, seed, CLIENTS).shard(i) for i in range(CLIENTS)]
+    split = cache.partition(settings.data, seed, CLASSIFICATION.name, CLIENTS)
+    shards = [split.shard(i) for i in range(CLIENTS)]
 
-    def of(rows: "np.ndarray") -> "Examples":
-        texts, names = [table.texts[i] for i in rows], [table.labels[i] for i in rows]
-        return examples(texts, names, labels.names, form.place, settings.data.max_length)
+    def of(rows: "Rows") -> "Examples":
+        return CLASSIFICATION.examples(table, rows, outputs, form.place, settings.data.max_length)
 
-    chosen = shards if central else shards[:1]
-    steps = settings.rounds * sum(steps_of(settings.train, len(s.train)) for s in chosen)
+    selected = shards if central else shards[:1]
+    steps = settings.rounds * sum(steps_in_round(settings.train, len(s.train), private=False).total for s in selected)
     parts: tuple[Part, ...] = ("B",)
     if head_mode(settings, form.head_init) != "frozen":
         parts = ("B", "head")
     if everything:
         parts = ("A", "B", "head")
-    seen, longer = of(np.concatenate([s.train for s in chosen])), replace(settings.train, steps=steps)
-    train(net, seen, longer, parts, np.random.default_rng(seed), pad=pad_id(form.place))
-    measured = measure(net, of(np.concatenate([s.holdout for s in shards])))
-    return measured.correct / measured.examples
+    seen = of(np.concatenate([s.train for s in selected]))
+    train(
+        net,
+        seen,
+        settings.train,
+        parts,
+        np.random.default_rng(seed),
+        losses=CLASSIFICATION.losses,
+        pad=pad_id(form.place),
+        steps=steps,
+    )
+    sums = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
+    return CLASSIFICATION.figures(sums)["accuracy"]
 
 
 def bag_of_words(seed: int) -> float:
@@ -103,11 +111,12 @@ def bag_of_words(seed: int) -> float:
 
     from bract.data.partition import Partition
     from bract.data.tables import load
+    from bract.tasks.classification import CLASSIFICATION
 
     settings = read({"seed": seed})
-    table = load(settings.data, seed)
+    table = load(settings.data, seed, CLASSIFICATION)
     shards = [Partition(table, settings.data, CLIENTS, seed).shard(i) for i in range(CLIENTS)]
-    texts, labels = np.array(table.texts), np.array(table.labels)
+    texts, labels = (np.array(table.columns[name]) for name in ("text", "label"))
     seen = np.concatenate([s.train for s in shards])
     held = np.concatenate([s.holdout for s in shards])
     scores = []

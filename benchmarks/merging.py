@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-from flwr.superlink.grid import InMemoryGrid
+from flwr.serverapp import Grid
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,23 +27,22 @@ from bract.wire.payload import Payload, pack
 from server_app.transport import exchange
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays
+from tests.flower.messages import identify, stamp
 
 LAYOUT = Layout(tuple(Module(f"m{i}", 768, 768) for i in range(24)), rank=16)  # B: 294,912 values, 1.18 MB
 
 
 def one(count: int) -> None:
     """Merge `count` replies as they come, and print what it took as JSON."""
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
+    identify()
     strategy = create("ffa", Federation(LAYOUT, tuple(Member(i, i) for i in range(count)), "bench"))
     size = LAYOUT.size("B")
     arrays = to_arrays({"A": np.zeros(LAYOUT.size("A"), np.float32), "B": np.zeros(size, np.float32)})
     values = np.random.default_rng(0).normal(size=size).astype(np.float32)
     spent = 0.0
 
-    class ReadyGrid(InMemoryGrid):
-        """All replies are ready at once; each is made when it is fetched."""
-
-        def __init__(self) -> None: ...
+    class ReadyGrid:
+        """All replies are ready at once; each is made when it is fetched. As much of a grid as is used here."""
 
         def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
             return [message.metadata.message_id for message in messages]
@@ -64,15 +63,14 @@ def one(count: int) -> None:
                     METRICS: MetricRecord({"examples": 5, "steps": 1, "loss": 1.0, "seconds": 1.0, "busy": 1.0}),
                 }
             )
-            reply = Message(content, reply_to=message)
-            reply.metadata.__dict__["_reply_to_message_id"] = message.metadata.message_id
+            reply = stamp(Message(content, reply_to=message), reply_to_message_id=message.metadata.message_id)
             spent += time.perf_counter() - start  # making the reply is the client's work
             yield reply
 
-    grid = ReadyGrid()
+    grid = cast(Grid, ReadyGrid())
     messages = list(strategy.configure_train(1, arrays, ConfigRecord(), grid))
     for i, message in enumerate(messages):
-        message.metadata.__dict__["_message_id"] = f"m{i}"
+        stamp(message, message_id=f"m{i}")
     start = time.perf_counter()
     strategy.aggregate_train(1, exchange(grid, messages, 600))
     merging = (time.perf_counter() - start - spent) / count

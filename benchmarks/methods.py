@@ -23,10 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bract.cli.simulation import cpus
 from bract.files import home
+from bract.results.report.pages import mean_between
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.checkpoint import Checkpoint
-from strategies.diagnostics import mean_between
 
 CLIENTS = 10
 COMMON: dict[str, Any] = {
@@ -58,14 +58,14 @@ def federated(values: dict[str, Any], seed: int) -> dict[str, Any]:
         file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
         command = [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(CLIENTS), "-c", str(file)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        rows, pictures = read_rows(folder / "rounds.jsonl"), read_rows(folder / "pictures.jsonl")
+        rows, diagnostics = read_rows(folder / "rounds.jsonl"), read_rows(folder / "pictures.jsonl")
         kept = local_b(folder) if values["strategy.name"] == "fedsa" else {}
     keys = ("accuracy", "accuracy_mean", "accuracy_std", "accuracy_worst")
     found = {key: [row[key] for row in rows] for key in keys}
     found |= {key: [sum(row[key] for row in rows)] for key in ("upload_bytes", "download_bytes", "upload_values")}
     for key in ("update_similarity_A", "update_similarity_B", "distance_A", "distance_B", "slot_overlap"):
-        found[key] = [mean_between(picture[key]) for picture in pictures if key in picture]
-    found["ranks"] = [statistics.mean(picture["ranks"]) for picture in pictures]
+        found[key] = [mean_between(row[key]) for row in diagnostics if key in row]
+    found["ranks"] = [statistics.mean(row["ranks"]) for row in diagnostics]
     return {**found, **kept}
 
 
@@ -88,43 +88,55 @@ def local_b(folder: Path) -> dict[str, Any]:
 
 
 def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
-    """A, B and head trained by each client alone, for the steps of its turns, or by all texts together."""
+    """A, B and head trained by each client alone, for the steps of its local rounds, or by all texts together."""
     import numpy as np
     import torch
 
     from bract.models.lora_model import shape
-    from bract.tasks.classification import Examples, measure, pad_id
+    from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.task import Examples
+    from bract.tasks.tokens import pad_id
     from client_app.data import cache
     from client_app.training.loop import train
     from server_app.rounds import between_clients
 
     torch.set_num_threads(1)
     settings = read({**COMMON, "train.lr": lr, "seed": seed})
-    labels = cache.dataset(settings.data, seed)[1]
-    form = shape(settings, len(labels.names))
-    net = cache.classifier(form)
-    first = cache.first_parts(form, labels.descriptions, settings.data.max_length)
-    shards = [cache.shard(settings.data, seed, CLIENTS, i, form.place) for i in range(CLIENTS)]
+    task = CLASSIFICATION
+    outputs = cache.dataset(settings.data, seed, task.name)[1]
+    form = shape(settings, outputs.size, task.auto_class)
+    net = cache.model(form)
+    first = cache.first_parts(form, outputs.descriptions, settings.data.max_length)
+    shards = [cache.shard(settings.data, seed, task.name, CLIENTS, i, form.place) for i in range(CLIENTS)]
     steps = settings.rounds * settings.train.steps
     rng = np.random.default_rng(seed)
 
     def fit(examples: Examples, count: int) -> None:
         for part, vector in first.items():
             net.set(part, vector, net.layout)
-        train(net, examples, settings.train, ("A", "B", "head"), rng, steps=count, pad=pad_id(form.place))
+        train(
+            net,
+            examples,
+            settings.train,
+            ("A", "B", "head"),
+            rng,
+            steps=count,
+            losses=task.losses,
+            pad=pad_id(form.place),
+        )
 
     if pooled:
         tokens = [t for s in shards for t in s.train.tokens]
-        fit(Examples(tokens, np.concatenate([s.train.labels for s in shards])), steps * CLIENTS)
+        fit(Examples(tokens, np.concatenate([s.train.targets for s in shards])), steps * CLIENTS)
     found = []
     for shard in shards:
         if not pooled and len(shard.train):
             fit(shard.train, steps)
         if len(shard.holdout):
-            found.append(measure(net, shard.holdout))
-    correct, counts = [m.correct for m in found], [m.examples for m in found]
-    each = {key: [value] for key, value in between_clients(correct, counts).items()}
-    return {"accuracy": [sum(correct) / sum(counts)], **each}
+            found.append(task.measure(net, shard.holdout))
+    whole = {name: sum(one[name] for one in found) for name in found[0]}
+    each = between_clients(task, [task.figures(one)["accuracy"] for one in found])
+    return {"accuracy": [task.figures(whole)["accuracy"]], **{key: [value] for key, value in each.items()}}
 
 
 def spread(values: list[float | None]) -> str:

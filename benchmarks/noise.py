@@ -28,9 +28,12 @@ from bract.adapter.layout import Layout, Part, Parts
 from bract.models.lora_model import build, shape
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.settings.schema import TrainSettings, read
-from bract.tasks.classification import Examples
-from client_app.training.loop import Private, train
+from bract.settings.read import read
+from bract.settings.schema import TrainSettings
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Examples
+from client_app.privacy.private import Private
+from client_app.training.loop import train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 
@@ -62,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    net = build(shape(read({}), 32))
+    net = build(shape(read({}), 32, CLASSIFICATION.auto_class))
     layout, nothing = net.layout, Examples([], np.zeros(0, np.int64))
     start = initial.draw(layout, 0, pooled=True)
     start["B"] = 0.01 * np.random.default_rng(0).normal(size=layout.size("B")).astype(np.float32)  # some training later
@@ -77,7 +80,17 @@ def main() -> None:
                 for part, vector in start.items():
                     net.set(part, vector, layout)
                 private = Private(replace(quiet, sigma=s), SecureNoise())
-                train(net, nothing, descent, parts, np.random.default_rng(0), pad=0, private=private)
+                train(
+                    net,
+                    nothing,
+                    descent,
+                    parts,
+                    np.random.default_rng(0),
+                    losses=CLASSIFICATION.losses,
+                    pad=0,
+                    steps=1,
+                    private=private,
+                )
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))
         one, two = (statistics.mean(found[both]) for both in (False, True))
         print(

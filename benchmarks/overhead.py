@@ -1,9 +1,9 @@
-"""Is Flower the bottleneck? The demo, and where each client's turn goes.
+"""Is Flower the bottleneck? The demo, and where each client's local round goes.
 
-Prints, for each round, seconds of training in a client's turn and of everything else: laying the
-parts in, packing, messages, dispatch, merging, waiting for the round's last client. The rest should
-be at most a tenth after the first round. Measuring on the held-out texts is no part of a turn: its
-seconds stand beside it. At the end, what memory a worker had.
+Prints, for each round, seconds of training in a client's local round and of everything else: laying the parts in,
+packing, messages, dispatch, merging, waiting for the round's last client. The rest should be at most a tenth after
+the first round. Measuring on the held-out texts is no part of a local round: its seconds stand beside it. At the end,
+what memory a worker had.
 """
 
 import argparse
@@ -62,12 +62,12 @@ def workers_memory() -> dict[int, float]:
 def show(folder: Path) -> None:
     """The table of a run folder."""
     workers = cpus()
-    rows, turns = read_rows(folder / "rounds.jsonl"), read_rows(folder / "clients.jsonl")
-    print(f"the demo on {workers} workers; seconds of a worker in a client's turn\n")
+    rows, local_rounds = read_rows(folder / "rounds.jsonl"), read_rows(folder / "clients.jsonl")
+    print(f"the demo on {workers} workers; seconds of a worker in a client's local round\n")
     print("round   clients   training   everything else   share of the rest   the round's measuring")
     for row in rows[1:]:
-        mine = [turn for turn in turns if turn["round"] == row["round"]]
-        training = sum(turn["seconds"] for turn in mine) / len(mine)
+        mine = [one for one in local_rounds if one["round"] == row["round"]]
+        training = sum(one["seconds"] for one in mine) / len(mine)
         whole = row["training_seconds"] * min(workers, len(mine)) / len(mine)
         print(
             f"{row['round']:>5}   {len(mine):>7}   {training:>8.3f}   {whole - training:>15.3f}   "

@@ -35,9 +35,9 @@ CLIENTS = 10
 METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
 
 
-def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
+def run(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
     """One run, in a home of its own; epsilon 0 is without privacy."""
-    from benchmarks.inprocess import played
+    from benchmarks.inprocess import run_in_process
     from client_app.engine import select_engine
 
     start = time.perf_counter()
@@ -47,7 +47,7 @@ def play(method: str, epsilon: float, seed: int, values: dict[str, Any], *, roun
         os.environ["BRACT_HOME"] = home
         privacy = {"privacy.unit": "example", "privacy.epsilon": epsilon} if epsilon else {"privacy.unit": "none"}
         own = {"strategy.name": method, "seed": seed, "run.folder": f"{home}/run"}
-        row = played(CLIENTS, {**values, **privacy, **own}).rounds()[-1]
+        row = run_in_process(CLIENTS, {**values, **privacy, **own}).rounds()[-1]
     keys = ("accuracy", "accuracy_worst", "epsilon")
     return {**{key: row[key] for key in keys}, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
@@ -100,7 +100,7 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(cpus(), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(play, *cell[:3], overrides_of([cell[3]]), rounding=rounding): cell
+            pool.submit(run, *cell[:3], overrides_of([cell[3]]), rounding=rounding): cell
             for cell in wanted
             if cell not in done
         }

@@ -27,20 +27,22 @@ def ask(kind: str, file: str, clients: int) -> None:
     """One worker; prints its figures."""
     from bract.models.base_model import locate
     from bract.settings.schema import DataSettings
-    from bract.tasks.classification import tokenise
+    from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.tokens import tokenise
     from client_app.data import cache
 
     data, place = DataSettings(source=f"file:{file}", partition="iid"), locate("minilm")
+    task = CLASSIFICATION.name
     tokenise(["warm"], place, 8)
     import datasets  # noqa: F401 - what partitioning imports counts for nobody
     import flwr_datasets.partitioner  # noqa: F401 - the same
 
     before, start = own(), time.perf_counter()
     if kind == "by itself":
-        shards = [cache.tokenised(data, 0, clients, client, place) for client in range(clients)]
+        shards = [cache.tokenised(data, 0, task, clients, client, place) for client in range(clients)]
     else:
         cache.simulated = lambda: True
-        found = cache.shared(data, 0, clients, place, 1)
+        found = cache.shared(data, 0, task, clients, place, 1)
         assert found is not None
         shards = list(found.shards)
     read = sum(int(ids.sum()) for shard in shards for ids in shard.train.tokens)

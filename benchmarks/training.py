@@ -27,11 +27,15 @@ import torch
 
 from bract.adapter.initial import draw
 from bract.adapter.layout import Part
-from bract.models.lora_model import Classifier, Pooling, Shape, build
+from bract.batching import batch_of
+from bract.models.lora_model import LoraModel, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
+from bract.settings.choices import Pooling
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import Examples, tokenise
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Examples
+from bract.tasks.tokens import tokenise
 from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.opacus import MICRO, OpacusEngine
@@ -48,6 +52,7 @@ SIZES: dict[str, tuple[int, int, Pooling]] = {
 }
 KINDS = ["Opacus", "fused", "fused, plain", "PEFT, plain"]
 PARTS: tuple[Part, ...] = ("B", "head")
+losses = CLASSIFICATION.losses
 
 
 class AsPeopleDo(OpacusEngine):
@@ -58,7 +63,7 @@ class AsPeopleDo(OpacusEngine):
         return [rows[start : start + MICRO] for start in range(0, len(rows), MICRO)]
 
 
-def model_of(kind: str, scratch: str) -> Classifier:
+def model_of(kind: str, scratch: str) -> LoraModel:
     """MiniLM as it is, or RoBERTa-base's shape with random weights."""
     from bract.models.base_model import locate
 
@@ -100,7 +105,7 @@ def examples_of(source: str, kind: str) -> Examples:
     return Examples(tokens, rng.integers(0, 77, len(tokens)))
 
 
-def opened(net: Classifier) -> Flat:
+def opened(net: LoraModel) -> Flat:
     """What trains, set to do so."""
     flat = Flat(net, PARTS)
     for piece in flat.pieces:
@@ -111,7 +116,7 @@ def opened(net: Classifier) -> Flat:
 class Trainer:
     """One way to train, over the same draws as the others."""
 
-    def __init__(self, name: str, net: Classifier, examples: Examples, batch: int) -> None:
+    def __init__(self, name: str, net: LoraModel, examples: Examples, batch: int) -> None:
         self.name, self.net, self.examples = name, net, examples
         self.mechanism = Mechanism(8.0, 1e-5, "prv", 1.0, 1.0, batch / len(examples), float(batch), 4, 1)
         self.steps = max(1, round(len(examples) / batch))
@@ -127,8 +132,12 @@ class Trainer:
         flat, noise = opened(net), SecureNoise(seed)
         descent = Descent(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
-        engine = AsPeopleDo(net, flat, pad=1) if others else pick(TrainSettings(), net, flat, pad=1)
-        draws = [noise.chosen(len(self.examples), self.mechanism.rate) for _ in range(steps or self.steps)]
+        engine = (
+            AsPeopleDo(net, flat, losses=losses, pad=1)
+            if others
+            else pick(TrainSettings(), net, flat, losses=losses, pad=1)
+        )
+        draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
             source: PlainGradients | PrivateGradients
             if "plain" in self.name:
@@ -148,12 +157,10 @@ def ratio(a: list[float], b: list[float]) -> str:
 
 def small(trainer: Trainer) -> dict[str, float]:
     """Seconds of what is not gradients in one step of the fused engine."""
-    from bract.models.lora_model import batch_of
-
     net, examples, rows = trainer.net, trainer.examples, np.arange(trainer.mechanism.batch, dtype=np.int64)
     flat = opened(net)
     descent = Descent(flat, TrainSettings(), 0.004)
-    with pick(TrainSettings(), net, flat, pad=1) as engine:
+    with pick(TrainSettings(), net, flat, losses=losses, pad=1) as engine:
         groups = engine.split(examples, rows, clipped=True)
         work: dict[str, Callable[[], object]] = {
             "building batches": lambda: [batch_of([examples.tokens[i] for i in g], 1, net.device) for g in groups],

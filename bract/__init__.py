@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from bract.version import version
+
 if TYPE_CHECKING:
     from bract.results.predictor import Predictor
 
-__version__ = "0.1.0"
+__version__ = version()
 
 
 def load(folder: str) -> "Predictor":

@@ -1,6 +1,7 @@
-"""Texts in groups of like length, so that little of what is computed is padding."""
+"""Texts in groups of like length, so that little of what is computed is padding; and as padded tensors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,3 +34,16 @@ def by_length(lengths: Sequence[int], *, most: int, call: int = CALL, rows: int 
         groups.append(order[cut[end] : end])
         end = int(cut[end])
     return groups[::-1]
+
+
+def batch_of(texts: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
+    """Token ids and mask, padded to the longest of these texts only."""
+    import torch
+
+    width = max(1, *(len(ids) for ids in texts))
+    ids = torch.full((len(texts), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(texts), width), dtype=torch.long)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text)
+        mask[row, : len(text)] = 1
+    return ids.to(device), mask.to(device)

@@ -1,14 +1,14 @@
 """What a node's operator says in its configuration, and no server can change."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bract.data.tables import LabelSet
 from bract.errors import BractError
 from bract.settings.schema import DataSettings
-from client_app.data import cache
 from client_app.privacy.ledger import Limit
 
 
@@ -33,17 +33,18 @@ def data(config: Mapping[str, Any], wanted: DataSettings) -> DataSettings:
             raise BractError("data.source: this node trains on its own data alone; it should be 'node'")
         return wanted
     path, labels = config.get("data-path"), config.get("labels-path", "")
-    if not isinstance(path, str) or not path.startswith("/"):
+    if not isinstance(path, str) or not re.fullmatch("/.+", path):
         raise BractError("data.source = 'node': the node's configuration should hold data-path, an absolute path")
-    if not isinstance(labels, str) or (labels and not labels.startswith("/")):
+    if not isinstance(labels, str) or not re.fullmatch("|/.+", labels):
         raise BractError("labels-path in the node's configuration should be an absolute path")
     return replace(wanted, source=f"file:{path}", labels=wanted.labels or labels)
 
 
-def labels(settings: DataSettings, seed: int) -> LabelSet:
-    """The classes of a node's own data. What is wrong with its files leaves the node, so it is told without names."""
+@contextmanager
+def unnamed(settings: DataSettings) -> Iterator[None]:
+    """What is wrong with a node's own files leaves the node, so it is told without their names."""
     try:
-        return cache.dataset(settings, seed)[1]
+        yield
     except BractError as error:
         words, path = str(error), settings.source.removeprefix("file:")
         for name, stands in (

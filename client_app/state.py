@@ -1,5 +1,6 @@
 """A client's own state: on its disk, keyed by federation and partition, one file a round."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,15 @@ from bract.errors import BractError
 from bract.files import home, locked, replacing
 
 VERSION = "1"
+OURS = ("version", "layout")  # of a file's metadata; the rest are directives' notes
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays with a client: its own parts, and its rank where it prunes itself."""
+    """What stays with a client: its own parts, and what directives remember (its rank, where it prunes itself)."""
 
     parts: Parts = field(default_factory=dict)
-    rank: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
     round: int = 0  # after which it was kept
 
 
@@ -63,7 +65,8 @@ class ClientState:
                         f"{layout.fingerprint.hex()}"
                     )
                 parts: Parts = {part: file.get_tensor(part) for part in PARTS if part in file.keys()}  # noqa: SIM118
-                return Kept(parts, int(meta["rank"]) if "rank" in meta else None, number)
+                notes = {key: value for key, value in meta.items() if key not in OURS}
+                return Kept(parts, notes, number)
         except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"local state {path} is damaged: {error}") from error
 
@@ -72,9 +75,7 @@ class ClientState:
         self._made()
         for left in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             left.unlink()
-        meta = {"version": VERSION, "layout": layout.fingerprint.hex()}
-        if kept.rank is not None:
-            meta["rank"] = str(kept.rank)
+        meta = {**kept.notes, "version": VERSION, "layout": layout.fingerprint.hex()}
         with replacing(self.folder / f"round-{round_:06d}.safetensors") as temporary:
             save_file({str(name): value for name, value in kept.parts.items()}, temporary, metadata=meta)
             temporary.chmod(0o600)

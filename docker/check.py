@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from bract.results.run_folder import read_rows
-from bract.settings.schema import toml
+from bract.settings.flat import toml
 
 
 def container(*strangers: str) -> list[str]:

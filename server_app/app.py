@@ -4,7 +4,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from bract.errors import BractError
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.progress import say
 from server_app.rounds import run
 

@@ -12,13 +12,15 @@ from bract.data import tables
 from bract.data.partition import Partition
 from bract.errors import BractError
 from bract.privacy.mechanism import find, find_for_clients
-from bract.settings.checks import BY_RANK
-from bract.settings.schema import Settings, flatten, read
-from bract.settings.steps import probe_steps, steps_of
-from bract.wire.codec import Codec, encoded_size
+from bract.settings.flat import flatten
+from bract.settings.methods import method_of
+from bract.settings.read import read
+from bract.settings.schema import Settings
+from bract.settings.steps import Before, steps_in_round
+from bract.tasks.registry import task_of
+from bract.wire.codec import encoded_size
 from bract.wire.messages import NPY_HEADER
 from bract.wire.payload import HEADER
-from bract.wire.plan import Select
 from server_app.layouts import outline
 from strategies import Federation, Member, create
 from strategies.federation import head_mode
@@ -38,9 +40,10 @@ def main() -> int:
 
 def forecast(settings: Settings, clients: int) -> list[str]:
     """The lines that `bract plan` prints."""
-    table = tables.load(settings.data, settings.seed)
-    labels = tables.label_set(settings.data, table)
-    layout, head_init = outline(settings, len(labels.names))
+    task = task_of(settings.model.task)
+    table = tables.load(settings.data, settings.seed, task)
+    outputs = task.outputs(settings.data, table, tables.described(settings.data))
+    layout, head_init = outline(settings, outputs.size)
     head = head_mode(settings, head_init)
     partition = Partition(table, settings.data, clients, settings.seed)
     shards = [partition.shard(client) for client in range(clients)]
@@ -54,37 +57,41 @@ def forecast(settings: Settings, clients: int) -> list[str]:
     for number, members in enumerate(sampled, start=1):
         for member in members:
             plan = strategy.plan(number, member)
-            carried = None if plan.slots is None else np.array(plan.slots)
+            carried = plan.carried
             down += _bytes(layout, settings, plan.receives, carried)
-            if plan.select is not None:  # which slots is not known before: so many of middling width
-                carried = _middling(layout, plan.sends, plan.select.count)
+            counts = [count for _, count in (directive.expects() for directive in plan.do) if count is not None]
+            if counts:  # which slots is not known before: so many of middling width
+                carried = _middling(layout, plan.sends, counts[0])
             up += _bytes(layout, settings, plan.sends, carried)
             values += sum(layout.size(part, carried) for part in plan.sends)
-    turns = sum(len(members) for members in sampled)
+    local_rounds = sum(len(members) for members in sampled)
     examples = sorted(len(shard.train) for shard in shards)
-    steps = [steps_of(settings.train, count) if count else 0 for count in examples]
-    probes = [probe_steps(settings.train, count) if count else 0 for count in examples]
-    plan = strategy.plan(1, everyone[0])
-    about = "about " if plan.select or strategy.plan(2, everyone[0]).select else "at most " if plan.prune else ""
+    plan, later = strategy.plan(1, everyone[0]), strategy.plan(2, everyone[0])
+    private = settings.privacy.unit == "example"
+    steps = [steps_in_round(settings.train, count, plan.do, private=private) for count in examples]
+    before = [directive.steps_called for directive in plan.do if directive.steps(settings.train, 1)]
+    sure = {directive.expects()[0] for directive in (*plan.do, *later.do)} - {""}
+    about = f"{min(sure)} " if sure else ""
     empty = sum(count == 0 for count in examples)
     return [
         f"method     {settings.strategy.name}: trains {_names(plan.trains)}; sends {_names(plan.sends)}; "
-        f"keeps {_names(plan.keeps)}" + ("" if strategy.plan(2, everyone[0]).trains == plan.trains else " (round 1)"),
+        f"keeps {_names(plan.keeps)}" + ("" if later.trains == plan.trains else " (round 1)"),
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
         *ranks_line(everyone, settings),
-        f"data       {len(table):,} texts, {len(labels.names)} labels, {clients} clients with {examples[0]} to "
-        f"{examples[-1]} examples to train on" + (f"; {empty} with none abstain" if empty else ""),
-        f"training   {settings.rounds} rounds, {turns} turns of clients, {steps[0]} to {steps[-1]} steps "
-        f"of {settings.train.batch} in a turn"
-        + (f", after a probe of {probes[0]} to {probes[-1]}" if plan.select and plan.select.probes else ""),
+        f"data       {len(table):,} texts, {outputs.size} {'labels' if outputs.names else 'outputs'}, {clients} "
+        f"clients with {examples[0]} to {examples[-1]} examples to train on"
+        + (f"; {empty} with none abstain" if empty else ""),
+        f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
+        f"{steps[-1].training} steps of {settings.train.batch} in each"
+        + "".join(f", after {what} of {steps[0].before} to {steps[-1].before}" for what in before),
         *(
             client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
             if settings.privacy.unit == "client"
-            else privacy_lines(settings, [count for count in examples if count], plan.select)
+            else privacy_lines(settings, [count for count in examples if count], plan.do)
         ),
-        f"traffic    up {about}{up // turns:,} bytes a turn ({values // turns:,} values, {settings.wire.codec}), "
-        f"{up:,} in all; down {down:,} for training",
+        f"traffic    up {about}{up // local_rounds:,} bytes a local round ({values // local_rounds:,} values, "
+        f"{settings.wire.codec}), {up:,} in all; down {down:,} for training",
     ]
 
 
@@ -104,13 +111,13 @@ def client_privacy_lines(settings: Settings, clients: int, values: int) -> list[
     ]
 
 
-def privacy_lines(settings: Settings, examples: Sequence[int], select: Select | None) -> list[str]:
+def privacy_lines(settings: Settings, examples: Sequence[int], before: Sequence[Before]) -> list[str]:
     """Noise and epsilon by round, for the clients with the fewest and the most examples."""
     privacy = settings.privacy
     if privacy.unit == "none":
         return ["privacy    none: nothing bounds what a client's parts tell about its data (privacy.unit)"]
     rounds = privacy.joins or settings.rounds
-    least, most = (find(privacy, settings.train, count, rounds, select) for count in (min(examples), max(examples)))
+    least, most = (find(privacy, settings.train, count, rounds, before) for count in (min(examples), max(examples)))
     shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
     by_round = ", ".join(f"{n}: {least.spent(n):.2f}" for n in shown)
     return [
@@ -124,10 +131,11 @@ def privacy_lines(settings: Settings, examples: Sequence[int], select: Select | 
 
 def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
     """What unequal clients carry; nothing where all carry all."""
-    if settings.strategy.name not in BY_RANK:
+    method = method_of(settings.strategy.name)
+    if not method.unequal:
         return []
     ranks = [member.rank for member in members]
-    what = "selects of its slots, as ranks a module" if settings.strategy.name == "lora-a2" else "carries of the ranks"
+    what = "selects of its slots, as ranks a module" if method.ranks == "budget" else "carries of the ranks"
     low, high = min(ranks), max(ranks)
     return [
         f"clients    each {what}: {low:g}"
@@ -136,12 +144,12 @@ def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
 
 
 def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...], slots: NDArray[np.int64] | None) -> int:
-    codec: Codec = settings.wire.codec  # type: ignore[assignment]
     bitmap = 0 if slots is None else (layout.slots + 7) // 8
     rows = {
         part: layout.widths(part) if slots is None or part == "head" else layout.widths(part)[slots] for part in parts
     }
-    return NPY_HEADER + HEADER.size + bitmap + sum(encoded_size(codec, widths) for widths in rows.values())
+    values = sum(encoded_size(settings.wire.codec, widths) for widths in rows.values())
+    return NPY_HEADER + HEADER.size + bitmap + values
 
 
 def _middling(layout: Layout, parts: tuple[Part, ...], count: int) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """Who takes part, and proof that all speak of the same model before anything is trained."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,25 +13,14 @@ from flwr.serverapp import Grid
 from bract.adapter.layout import Layout, Part, Vector
 from bract.errors import BractError
 from bract.settings.schema import FederationSettings
+from bract.tasks.task import Outputs
 from bract.wire import messages
+from bract.wire.cards import MUST_AGREE, ClientCard
 from bract.wire.payload import unpack
 from server_app.progress import say
 from server_app.transport import NODE_LOST, exchange, take
 from strategies import Member
-from strategies.federation import reason
-
-# What clients must agree on, and how a disagreement is called.
-MUST_AGREE = {
-    "version": "Bract version",
-    "base": "base model",
-    "layout": "adapter layout",
-    "labels": "list of labels",
-    "descriptions": "set of label descriptions",
-    "pooling": "pooling",
-    "head_init": "start of the head",
-    "partitions": "num-partitions",
-}
-MAX_CARD = 4 << 20  # bytes of a client's card; one with a thousand labels has some 50 kB
+from strategies.replies import reason
 
 
 @dataclass(frozen=True)
@@ -41,16 +29,17 @@ class Joined:
 
     members: tuple[Member, ...]
     layout: Layout
-    card: Mapping[str, Any]
+    card: ClientCard  # of the first: in what counts all are alike
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes, in the order of the head's rows."""
-        return tuple(self.card["labels"])
+    def outputs(self) -> Outputs:
+        """What the head gives."""
+        return Outputs(self.card.outputs, self.card.labels)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when a run goes on: who takes part, with which labels and base model."""
-        kept = {key: self.card[key] for key in MUST_AGREE if key not in ("layout", "version")}
+        plain = self.card.plain()
+        kept = {key: plain[key] for key in MUST_AGREE if key not in ("layout", "version", "task", "outputs")}
         members = self.members
         return {**kept, "clients": [m.partition for m in members], "ranks": [m.own for m in members]}
 
@@ -64,7 +53,7 @@ def join(grid: Grid, settings: FederationSettings) -> Joined:
     """
     end = time.monotonic() + settings.deadline
     asked: dict[str, int] = {}
-    cards: dict[int, dict[str, Any]] = {}
+    cards: dict[int, ClientCard] = {}
     known: set[int] = set()
     said = ""
     while True:
@@ -79,7 +68,7 @@ def join(grid: Grid, settings: FederationSettings) -> Joined:
             if reply.has_error():
                 raise BractError(f"node {node} cannot take part: {reason(reply)}")
             cards[node] = _card(node, reply)
-        expected = settings.nodes or max((card["partitions"] for card in cards.values()), default=0)
+        expected = settings.nodes or max((card.partitions for card in cards.values()), default=0)
         if cards and len(cards) >= expected:
             return _agreed(cards)
         line = f"waiting for nodes: {len(cards)} of {expected or 'those that come'}"
@@ -96,9 +85,9 @@ def join(grid: Grid, settings: FederationSettings) -> Joined:
         time.sleep(0.2)
 
 
-def _whose(cards: Mapping[int, Mapping[str, Any]]) -> str:
+def _whose(cards: Mapping[int, ClientCard]) -> str:
     """The partition ids of those that joined, as far as they fit into a line."""
-    found = sorted(int(card["partition"]) for card in cards.values())
+    found = sorted(card.partition for card in cards.values())
     return f" (partition-id {', '.join(map(str, found[:20]))}{', …' if len(found) > 20 else ''})" if found else ""
 
 
@@ -114,40 +103,26 @@ def first_head(grid: Grid, member: Member, layout: Layout, deadline: float) -> V
     raise BractError(f"client {member.partition} did not answer within {deadline:g} seconds")
 
 
-def _card(node: int, reply: Message) -> dict[str, Any]:
+def _card(node: int, reply: Message) -> ClientCard:
     """A client's card, of the kinds of values that it should have."""
     try:
-        text = str(reply.content[messages.REPORT]["card"])
-        if len(text) > MAX_CARD:
-            raise BractError(f"it has {len(text)} bytes")
-        value = json.loads(text)
-        labels, layout = [str(label) for label in value["labels"]], Layout.from_json(value["layout"])
-        numbers = {key: int(value[key]) for key in ("partition", "partitions")}
-        words = {key: str(value[key]) for key in ("version", "base", "descriptions", "pooling", "head_init")}
-        if words["pooling"] not in ("native", "mean", "cls") or words["head_init"] not in ("random", "labels"):
-            raise BractError("it names an unknown kind of head")
-        rank = None if value["rank"] is None else float(value["rank"])
-        if rank is not None and not 0 < rank <= 4096:
-            raise BractError("its rank is out of bounds")
-        if not 0 <= numbers["partition"] < numbers["partitions"]:
-            raise BractError(f"partition-id {numbers['partition']} of {numbers['partitions']}")
+        return ClientCard.from_text(str(reply.content[messages.REPORT]["card"]))
     except BractError as error:
         raise BractError(f"node {node} sent a bad card: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise BractError(f"node {node} sent a card that cannot be read ({type(error).__name__})") from error
-    return {**numbers, **words, "rank": rank, "labels": labels, "layout": layout.to_json()}
 
 
-def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
-    nodes = sorted(cards, key=lambda node: (cards[node]["partition"], node))
-    members = tuple(Member(cards[node]["partition"], node, cards[node]["rank"]) for node in nodes)
+def _agreed(cards: Mapping[int, ClientCard]) -> Joined:
+    nodes = sorted(cards, key=lambda node: (cards[node].partition, node))
+    members = tuple(Member(cards[node].partition, node, cards[node].rank) for node in nodes)
     for one, two in pairwise(members):
         if one.partition == two.partition:
             raise BractError(
                 f"nodes {one.node} and {two.node} both have partition-id={one.partition}; each node needs its own"
             )
     for key, name in MUST_AGREE.items():
-        values = {node: json.dumps(cards[node][key]) for node in nodes}
+        values = {node: cards[node].agreed(key) for node in nodes}
         common = Counter(values.values()).most_common(1)[0][0]
         other = next((member for member in members if values[member.node] != common), None)
         if other is not None:
@@ -156,7 +131,7 @@ def _agreed(cards: Mapping[int, Mapping[str, Any]]) -> Joined:
                 f"client {other.partition} (node {other.node}) has another {name}: {mine}, the others have {theirs}"
             )
     card = cards[nodes[0]]
-    return Joined(members, Layout.from_json(card["layout"]), card)
+    return Joined(members, card.layout, card)
 
 
 def _difference(mine: str, theirs: str) -> tuple[str, str]:

@@ -11,17 +11,18 @@ from bract.errors import BractError
 from bract.files import home, write_json
 from bract.models import base_model
 from bract.settings.schema import Settings
+from bract.tasks.registry import task_of
 
 DECIDES = ("config.json", "modules.json", "1_Pooling/config.json")  # files of a model that its layout follows from
 
 
-def outline(settings: Settings, labels: int) -> tuple[Layout, str]:
+def outline(settings: Settings, outputs: int) -> tuple[Layout, str]:
     """The adapter's layout, and how the head starts (`random` or `labels`).
 
     Kept under what it follows from: the model's own description, the settings of the adapter, the versions of the
     libraries. What is kept and cannot be read is made again.
     """
-    path = home() / "cache" / f"outline-{_key(settings, labels)}.json"
+    path = home() / "cache" / f"outline-{_key(settings, outputs)}.json"
     if path.is_file():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +31,7 @@ def outline(settings: Settings, labels: int) -> tuple[Layout, str]:
             pass  # it is made again
     from bract.models.lora_model import build, shape
 
-    found = shape(settings, labels)
+    found = shape(settings, outputs, task_of(settings.model.task).auto_class)
     layout = build(found, meta=True).layout
     with suppress(OSError):  # then the next time takes as long
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,11 +39,11 @@ def outline(settings: Settings, labels: int) -> tuple[Layout, str]:
     return layout, found.head_init
 
 
-def _key(settings: Settings, labels: int) -> str:
+def _key(settings: Settings, outputs: int) -> str:
     place = base_model.locate(settings.model.name)
     files = [base_model.find(place, name) for name in DECIDES]
     parts = [
-        place, str(settings.model), str(settings.lora), str(labels),
+        place, str(settings.model), str(settings.lora), str(outputs),
         *(_version(name) for name in ("bract", "peft", "transformers", "torch")),
         *("" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files),
     ]  # fmt: skip

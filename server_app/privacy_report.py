@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from bract.errors import BractError
+import bract
 from bract.files import write_json, write_text
-from bract.privacy.accounting import SLACK, Use, epsilon, merged
-from bract.privacy.mechanism import Mechanism
+from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import PrivacySettings, Settings
-from strategies import FederatedLora
+from bract.settings.schema import Settings
 
 PERSONAL = (
     "; after the last round trained once more, without noise, for the client's own model alone, which must not leave it"
@@ -84,14 +82,13 @@ CLIENT = Words(
 
 
 def statement(
-    settings: Settings, clients: Mapping[int, Mapping[str, Any]], keeps: tuple[str, ...], silent: Sequence[int] = ()
+    settings: Settings, spendings: Mapping[int, PrivacySpending], keeps: tuple[str, ...], silent: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """The fields of `privacy.json`: enough to compute every epsilon again with another library."""
+    """The fields of `privacy.json`: enough to compute every epsilon again with another library.
+
+    `silent`: clients that may have spent and never said so.
+    """
     privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
-    lines = [
-        {"partition": int(partition), **line} for partition, line in sorted(clients.items(), key=lambda i: int(i[0]))
-    ]
-    known = [line["epsilon"] for line in lines] + [privacy.epsilon] * bool(silent)
     seeded = bool(privacy.test_seed)
     kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
     return {
@@ -99,75 +96,26 @@ def statement(
         "relation": words.relation,
         "sampling": words.sampling,
         "accountant": privacy.accountant,
-        "versions": {name: version(name) for name in ("bract", "flwr", "dp-accounting")},
+        "versions": {"bract": bract.__version__, **{name: version(name) for name in ("flwr", "dp-accounting")}},
         "delta": privacy.delta,
         "epsilon_target": privacy.epsilon,
-        "epsilon_max": None if seeded or None in known or not known else max(known),
+        "epsilon_max": None if seeded else largest_epsilon(spendings, silent, privacy.epsilon),
         "clip": privacy.clip,
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
         "released": [*words.released, *([words.shared] if privacy.share_metrics else [])],
         "not_released": [f"{part}: {kept}" for part in keeps],
         "not_covered": list(words.not_covered),
-        "clients": lines,
+        "clients": [{"partition": p, **spending.to_json()} for p, spending in sorted(spendings.items())],
         "silent": list(silent),
     }
 
 
-def spend(strategy: FederatedLora, mechanism: Mechanism) -> None:
-    """Count one more round, where whole clients are protected; BractError if that is too much."""
-    uses = merged([*strategy.uses, Use(mechanism.sigma, mechanism.rate, 1)])
-    spent = epsilon(uses, mechanism.delta, mechanism.accountant)
-    if spent > mechanism.epsilon * SLACK:
-        done = sum(use.steps for use in strategy.uses)
-        raise BractError(
-            f"privacy.epsilon = {mechanism.epsilon:g} is spent after {done} rounds: another would make it {spent:.4g}; "
-            "rounds was smaller when the run began"
-        )
-    strategy.uses = uses
-
-
-def lines(strategy: FederatedLora, privacy: PrivacySettings) -> dict[int, dict[str, Any]]:
-    """What each client has spent in this run, by its own ledger or, where whole clients are protected, by the server.
-
-    Then all have spent the same: whether one was sampled is part of what is protected.
-    """
-    mechanism = strategy.federation.mechanism
-    if mechanism is None:
-        return {p: counted(line, strategy.unheard.get(p, 0), privacy) for p, line in strategy.privacy.items()}
-    if not strategy.uses:
-        return {}
-    seeded = bool(strategy.federation.test_seed)
-    line = {
-        "epsilon": None if seeded else epsilon(strategy.uses, mechanism.delta, mechanism.accountant),
-        **mechanism.to_json(),
-        "rounds": sum(use.steps for use in strategy.uses),
-        "uses": [list(use) for use in strategy.uses],
-        "limit": None,
-    }
-    return {member.partition: line for member in strategy.federation.members}
-
-
-def counted(line: Mapping[str, Any], rounds: int, privacy: PrivacySettings) -> dict[str, Any]:
-    """A client's line with the rounds since, in which it was asked to train and did not answer: it may have.
-
-    Its update may be at the SuperLink, too late for the round. Its next reply says what it has spent in truth.
-    """
-    if not rounds:
-        return {**line, "unheard": 0}
-    uses = [*line["uses"], *[[line["sigma"], line["sample_rate"], line["steps"]]] * rounds]
-    spent = None
-    if line["epsilon"] is not None:
-        accountant: Any = privacy.accountant
-        spent = epsilon([Use(sigma, rate, int(n)) for sigma, rate, n in uses], privacy.delta, accountant)
-    return {**line, "epsilon": spent, "rounds": line["rounds"] + rounds, "uses": uses, "unheard": rounds}
-
-
-def silent(strategy: FederatedLora) -> list[int]:
-    """Clients that were asked to train and have never said what they spend: none beyond the target."""
-    if strategy.federation.mechanism is not None:
-        return []
-    return sorted(p for p, rounds in strategy.unheard.items() if rounds and p not in strategy.privacy)
+def largest_epsilon(spendings: Mapping[int, PrivacySpending], silent: Sequence[int], target: float) -> float | None:
+    """Of all clients, never a mean; None where one is not known. One that is silent has spent the target at most."""
+    known = [spending.epsilon for spending in spendings.values()] + ([target] if silent else [])
+    numbers = [epsilon for epsilon in known if epsilon is not None]
+    return max(numbers) if numbers and len(numbers) == len(known) else None
 
 
 def write(folder: RunFolder, found: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ from bract.results.export import Export
 from bract.results.report import pages
 from bract.results.run_folder import RunFolder
 from bract.settings.schema import Settings
+from bract.tasks.registry import task_of
+from bract.tasks.task import Task
 from server_app import privacy_report
 from server_app.checkpoint import Checkpoint, Pending
 from server_app.join import Joined, first_head, join
@@ -48,8 +50,8 @@ def run(grid: Grid, settings: Settings) -> RunFolder:
 
 def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     joined = join(grid, settings.federation)
-    members = assign(joined.members, settings, len(joined.layout.modules), joined.card["partitions"])
-    joined = replace(joined, members=members)
+    members = assign(joined.members, settings, len(joined.layout.modules), joined.card.partitions)
+    joined, outputs = replace(joined, members=members), joined.outputs
     evaluate = _test_set(settings, joined)
     state = _state(grid, settings, folder, joined)
     strategy = create(settings.strategy.name, _federation(settings, joined, state.federation))
@@ -57,7 +59,8 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     if settings.privacy.test_seed and settings.privacy.unit != "none":
         say("WARNING: privacy.test-seed is set: anyone can subtract the noise, and this run protects nothing")
     say(
-        f"{len(joined.members)} clients, {len(joined.labels)} labels, {settings.strategy.name}, "
+        f"{len(joined.members)} clients, {outputs.size} {'labels' if outputs.names else 'outputs'}, "
+        f"{settings.strategy.name}, "
         f"{joined.layout.slots} slots, head {strategy.federation.head}"
     )
     rounds = Rounds(grid, settings, folder, strategy, evaluate)
@@ -66,10 +69,10 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     while state.round < settings.rounds:
         state = rounds.play(state)
     rounds.state_privacy()
-    accuracy = folder.rounds()[-1]["accuracy"]
+    score = folder.rounds()[-1][task_of(settings.model.task).score]
     keeps = strategy.plan(1, joined.members[0]).keeps
-    export = Export(settings, joined.layout, joined.labels, joined.card["pooling"], len(joined.members), keeps)
-    export.write(folder.adapter, state.parts, accuracy)
+    export = Export(settings, joined.layout, outputs, joined.card.pooling, len(joined.members), keeps)
+    export.write(folder.adapter, state.parts, score)
     personal = f"personal/{state.federation}" if keeps else None
     folder.write_summary({**summary(folder, settings), "personal": personal})
     pages.report(folder.path)
@@ -84,6 +87,11 @@ class Rounds:
     folder: RunFolder
     strategy: FederatedLora
     evaluate: Any
+
+    @property
+    def task(self) -> Task:
+        """What the model is trained for."""
+        return self.strategy.federation.task
 
     def measure_start(self, state: Checkpoint) -> None:
         """Row 0: the model before any training."""
@@ -101,7 +109,7 @@ class Rounds:
         merged = self._merged(state, start)
         after, training = merged.after, time.perf_counter() - start
         measured = self._measure(after)
-        _add_accuracy(merged.clients, measured)
+        _add_scores(merged.clients, measured, self.task)
         row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
         self.folder.add_clients(merged.clients)
@@ -114,13 +122,12 @@ class Rounds:
 
     def _merged(self, state: Checkpoint, start: float) -> Pending:
         """Train and merge the next round, or take up one whose noise is drawn already."""
-        number, mechanism = state.round + 1, self.strategy.federation.mechanism
-        if mechanism is not None:
-            pending = Pending.load(self.folder.pending, state)
-            if pending is not None:
-                self.strategy.recall(pending.after.memory)
-                return pending
-            privacy_report.spend(self.strategy, mechanism)
+        number, protection = state.round + 1, self.strategy.protection
+        pending = Pending.load(self.folder.pending, state) if protection.noisy else None
+        if pending is not None:
+            self.strategy.recall(pending.after.memory)
+            return pending
+        protection.spend()
         self.strategy.on_reply = lambda partition, done, total: say(
             f"round {number}/{self.settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
         )
@@ -134,8 +141,8 @@ class Rounds:
         # Where all that were sampled abstained, the round leaves the factors as they are.
         parts = state.parts if arrays is None else to_parts(arrays)
         after = replace(state, round=number, parts=parts, memory=self.strategy.memory())
-        merged = Pending(after, [asdict(row) for row in rows], dict(trained or {}), self.strategy.picture)
-        if mechanism is not None:
+        merged = Pending(after, [asdict(row) for row in rows], dict(trained or {}), self.strategy.diagnostics)
+        if protection.noisy:
             merged.save(self.folder.pending)
         self.state_privacy()  # before anybody is told of the result
         return merged
@@ -145,8 +152,10 @@ class Rounds:
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
-        lines, silent = privacy_report.lines(self.strategy, self.settings.privacy), privacy_report.silent(self.strategy)
-        privacy_report.write(self.folder, privacy_report.statement(self.settings, lines, keeps, silent))
+        protection = self.strategy.protection
+        spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
+        statement = privacy_report.statement(self.settings, spendings, keeps, protection.silent())
+        privacy_report.write(self.folder, statement)
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
         return exchange(self.grid, messages, self.settings.federation.deadline)
@@ -167,8 +176,9 @@ class Rounds:
         found: dict[str, Any] = dict(measured or {})
         row: dict[str, Any] = {
             "round": number,
-            "accuracy": found.get("accuracy"),
-            "loss": found.get("loss"),
+            "accuracy": None,
+            "loss": None,
+            **{name: found.get(name) for name in (self.task.score, "loss")},
             "train_loss": trained.get("loss"),
             "clients": trained.get("clients", 0),
             "failed": trained.get("failed", 0),
@@ -179,42 +189,38 @@ class Rounds:
             "upload_values": trained.get("upload_values", 0),
             "epsilon": spent(self.strategy, self.settings),
             "seconds": round(seconds, 3),
-            **between_clients(found.get("correct", []), found.get("counts", [])),
+            **between_clients(self.task, found.get("scores", [])),
         }
         if self.evaluate is not None:
-            test = self.evaluate.measure(parts)
-            row |= {"test_accuracy": test.correct / test.examples, "test_loss": test.loss / test.examples}
+            row |= {f"test_{name}": value for name, value in self.evaluate.measure(parts).items()}
         return row
 
     def _line(self, row: dict[str, Any], clients: Iterable[Mapping[str, Any]] = ()) -> str:
-        accuracy = "not measured" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
+        score = row[self.task.score]
+        shown = "not measured" if score is None else f"{score:.4f}"
         name = "before training" if row["round"] == 0 else f"round {row['round']}/{self.settings.rounds}"
         lost = [f"client {c['partition']}: {c['reason']}" for c in clients if c["status"] in ("failed", "refused")]
         failed = f", {row['failed']} failed ({'; '.join(lost[:SHOWN])})" if lost else ""
-        return f"{name}: accuracy {accuracy}, {row['seconds']:.1f} s{failed}"
+        return f"{name}: {self.task.score} {shown}, {row['seconds']:.1f} s{failed}"
 
 
 def spent(strategy: FederatedLora, settings: Settings) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
-    known = [line["epsilon"] for line in privacy_report.lines(strategy, settings.privacy).values()]
-    known += [settings.privacy.epsilon] * (bool(known) and bool(privacy_report.silent(strategy)))
-    return None if not known or None in known else max(known)
+    spendings = strategy.protection.spendings(strategy.federation, settings.privacy)
+    silent = strategy.protection.silent()
+    return privacy_report.largest_epsilon(spendings, silent, settings.privacy.epsilon) if spendings else None
 
 
-def between_clients(correct: Sequence[int], counts: Sequence[int]) -> dict[str, float | None]:
-    """How accuracy differs from client to client, each client counting the same.
+def between_clients(task: Task, scores: Sequence[float]) -> dict[str, float | None]:
+    """How the task's score differs from client to client, each client counting the same.
 
     The mean, the standard deviation, and the mean of the worst tenth (of at least one client).
     """
-    each = sorted(c / n for c, n in zip(correct, counts, strict=True))
-    if not each:
-        return {"accuracy_mean": None, "accuracy_std": None, "accuracy_worst": None}
-    worst = each[: ceil(len(each) / 10)]
-    return {
-        "accuracy_mean": fmean(each),
-        "accuracy_std": pstdev(each),
-        "accuracy_worst": fmean(worst),
-    }
+    names = [f"{task.score}_{what}" for what in ("mean", "std", "worst")]
+    if not scores:
+        return dict.fromkeys(names)
+    worst = sorted(scores, reverse=not task.higher)[: ceil(len(scores) / 10)]
+    return dict(zip(names, (fmean(sorted(scores)), pstdev(sorted(scores)), fmean(worst)), strict=True))
 
 
 def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
@@ -228,6 +234,7 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
         **rows[-1],
         **totals,
         "strategy": settings.strategy.name,
+        "task": settings.model.task,
         "rounds": settings.rounds,
         "privacy": settings.privacy.unit,
         "delta": None if settings.privacy.unit == "none" else settings.privacy.delta,
@@ -252,8 +259,8 @@ def _state(grid: Grid, settings: Settings, folder: RunFolder, joined: Joined) ->
         say(f"going on after round {state.round}")
         return state
     folder.forget_after(-1)  # rows of a run that was stopped before its first checkpoint
-    parts = initial.draw(joined.layout, settings.seed, pooled=joined.card["pooling"] != "native")
-    if joined.card["head_init"] == "labels":
+    parts = initial.draw(joined.layout, settings.seed, pooled=joined.card.pooling != "native")
+    if joined.card.head_init == "labels":
         parts["head"] = first_head(grid, joined.members[0], joined.layout, settings.federation.deadline)
     return Checkpoint(0, secrets.token_hex(8), joined.layout, parts, joined.identity())
 
@@ -266,9 +273,10 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         seed=settings.seed,
         fraction=settings.federation.fraction,
         quorum=settings.federation.quorum,
+        task=task_of(settings.model.task),
         strategy=settings.strategy,
-        head=head_mode(settings, joined.card["head_init"]),
-        codec=settings.wire.codec,  # type: ignore[arg-type]
+        head=head_mode(settings, joined.card.head_init),
+        codec=settings.wire.codec,
         counts=settings.privacy.unit == "none" or settings.privacy.share_metrics,
         mechanism=find_for_clients(settings.privacy, len(joined.members), settings.federation.fraction, settings.rounds)
         if settings.privacy.unit == "client"
@@ -282,19 +290,15 @@ def _test_set(settings: Settings, joined: Joined) -> Any:
         return None
     from server_app.evaluation import Evaluator  # torch only where it is asked for
 
-    return Evaluator(settings, joined.labels, joined.layout)
+    return Evaluator(settings, joined.outputs, joined.layout)
 
 
-def _add_accuracy(clients: list[dict[str, Any]], measured: MetricRecord | None) -> None:
+def _add_scores(clients: list[dict[str, Any]], measured: MetricRecord | None, task: Task) -> None:
     found: dict[str, Any] = dict(measured or {})
-    by_client = {
-        partition: (correct / count, count)
-        for partition, correct, count in zip(
-            found.get("partitions", []), found.get("correct", []), found.get("counts", []), strict=True
-        )
-    }
+    figures = zip(found.get("scores", []), found.get("counts", []), strict=True)
+    by_client = dict(zip(found.get("partitions", []), figures, strict=True))
     for row in clients:
-        row["accuracy"], row["held_out"] = by_client.get(row["partition"], (None, None))
+        row[task.score], row["held_out"] = by_client.get(row["partition"], (None, None))
 
 
 def _versions(*names: str) -> dict[str, str]:

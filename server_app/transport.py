@@ -6,9 +6,9 @@ from itertools import chain, islice
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
-from flwr.superlink.grid import HttpGrid
 
 from bract.errors import BractError
+from bract.flower.grid import between_machines
 
 NODE_LOST = 5  # Flower's code for a node that went away before it answered
 UNSENT = (
@@ -58,7 +58,7 @@ def take(grid: Grid, waiting: Iterable[str]) -> Iterator[Message]:
         replies = list(grid.pull_messages(some))[::-1]
         while replies:
             reply = replies.pop()  # from the end, so that nothing holds on to it afterwards
-            if reply.has_error() and reply.error.code == WORKER_DIED and not isinstance(grid, HttpGrid):
+            if reply.has_error() and reply.error.code == WORKER_DIED and not between_machines(grid):
                 raise BractError(
                     "a worker process died, most likely for want of memory; use fewer workers or a smaller "
                     f"train.batch ({reply.error.reason or 'no reason given'})"

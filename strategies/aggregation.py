@@ -1,4 +1,4 @@
-"""Adding up clients' updates so that the order in which they arrive does not matter.
+"""Adding up clients' updates so that the order in which they arrive does not matter, and the norm that weighs them.
 
 Floating-point addition is not associative: the same replies in another order give other last
 bits. Integer addition is. So every weighted value is cut into two integers once, on its own,
@@ -18,6 +18,7 @@ from bract.wire.payload import Payload, PayloadError
 COARSE = 2.0**16  # the high integer counts 2**-16
 FINE = 2.0**62  # the low integer counts 2**-62
 LIMIT = 2.0**30  # of one weighted value: 2**17 of them cannot overflow the high integer
+LEAST_NORM = 2.0**-40  # as a weight: were all norms zero, all clients would weigh the same
 BLOCK = 1 << 15  # values at a time: what one step touches stays in the processor's cache
 
 
@@ -126,3 +127,15 @@ class WeightedChange(WeightedMean):
         weights = self._by_slot.value()
         weights[weights == 0] = 1.0  # nobody sent the slot: its sum is zero
         return np.repeat(weights, self._layout.widths(part))
+
+
+def product_norm(layout: Layout, a: Vector, b: Vector) -> float:
+    """‖BA‖_F over all modules together, without forming a product.
+
+    For one module ‖BA‖_F² = tr(BᵀB · AAᵀ), two r x r matrices; the modules' squares add up.
+    """
+    total = 0.0
+    for rows_a, rows_b in zip(layout.matrices("A", a), layout.matrices("B", b), strict=True):
+        wide_a, wide_b = rows_a.astype(np.float64), rows_b.astype(np.float64)
+        total += float(np.sum((wide_a @ wide_a.T) * (wide_b @ wide_b.T)))
+    return float(np.sqrt(max(total, 0.0)))

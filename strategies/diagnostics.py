@@ -1,9 +1,9 @@
-"""What the clients of a round chose and learned, compared with each other: a line of ``pictures.jsonl``.
+"""What the clients of a round selected and learned, compared with each other: a line of ``pictures.jsonl``.
 
 Comparing K whole updates would need all of them at once. Each is folded into WIDTH numbers instead (a count
 sketch: a random place and a random sign for every value): inner products of folded vectors are those of the
 whole ones on average, with a standard error of about 1/√WIDTH (0.03) of the lengths' product, where no handful
-of values has most of the length. A picture is made of what reaches the server: of FedSA's B it can say nothing.
+of values has most of the length. Diagnostics are made of what reaches the server: of FedSA's B they can say nothing.
 """
 
 from typing import Any
@@ -15,12 +15,12 @@ from bract.adapter.layout import FACTORS, Layout, Part, Parts, Vector
 from bract.wire.payload import Payload
 
 WIDTH = 1024
-MOST = 64  # clients in a picture, those with the lowest partition ids: a matrix of all would grow with the square
+MOST = 64  # clients that are compared, those with the lowest partition ids: a matrix of all would grow with the square
 
 Folded = NDArray[np.float64]
 
 
-class Pictures:
+class Diagnostics:
     """Takes the replies of one round; memory is WIDTH numbers a client and factor, for MOST clients."""
 
     def __init__(self, layout: Layout, before: Parts, seed: int) -> None:
@@ -48,7 +48,7 @@ class Pictures:
                 self._changes[partition][part] = self._fold(part, whole)
 
     def row(self, round_: int) -> dict[str, Any]:
-        """The round's picture. Matrices are in the order of `clients`.
+        """The round's diagnostics. Matrices are in the order of `clients`.
 
         `update_similarity`: cosine of clients' changes. `distance`: ‖x_j − x_k‖ over the mean ‖x‖.
         `slots`: what each sent, and `slot_overlap`: |S_j ∩ S_k| / |S_j ∪ S_k|, where not all sent all.
@@ -62,11 +62,11 @@ class Pictures:
                 row[f"update_similarity_{part}"] = _plain(_cosines(changes))
                 row[f"distance_{part}"] = _plain(_distances(changes + self._fold(part, self._before[part])))
         if any(len(slots) != self._layout.slots for slots in self._slots.values()):
-            chosen = np.zeros((len(clients), self._layout.slots))
+            sent = np.zeros((len(clients), self._layout.slots))
             for i, client in enumerate(clients):
-                chosen[i, self._slots[client]] = 1
-            both = chosen @ chosen.T
-            sizes = chosen.sum(1)
+                sent[i, self._slots[client]] = 1
+            both = sent @ sent.T
+            sizes = sent.sum(1)
             row["slot_overlap"] = _plain(both / np.maximum(sizes[:, None] + sizes[None, :] - both, 1))
             row["slots"] = [self._slots[c].tolist() for c in clients]
         return row
@@ -75,14 +75,6 @@ class Pictures:
         places = self._places[part]  # twice as many: the second half takes the values whose sign is turned
         both = np.bincount(places, weights=vector, minlength=2 * WIDTH)
         return np.asarray(both[:WIDTH] - both[WIDTH:])
-
-
-def mean_between(matrix: list[list[float]]) -> float | None:
-    """The mean over pairs of different clients."""
-    n = len(matrix)
-    if n < 2:
-        return None
-    return (sum(map(sum, matrix)) - sum(matrix[i][i] for i in range(n))) / (n * (n - 1))
 
 
 def _places(seed: int, size: int) -> NDArray[np.int16]:

@@ -11,7 +11,7 @@ traffic is B's alone. Noise on B enters the model linearly, where noise on both 
 also be multiplied with itself.
 
 Left open by the paper, chosen here: p_k are example counts; members that were not sampled keep
-nothing and start from the server's B when their turn comes. The paper freezes a random head;
+nothing and start from the server's B when they are. The paper freezes a random head;
 `lora.head` decides that here.
 """
 

@@ -31,11 +31,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from flwr.app import ArrayRecord, Message, MetricRecord
 
-from bract.wire.payload import Payload
-from bract.wire.plan import Plan, Prune
+from bract.directives.prune import Prune
+from bract.wire.plan import Plan
 from strategies.base import FederatedLora
 from strategies.federation import Federation, Member
 
@@ -53,19 +52,9 @@ class HetLoRA(FederatedLora):
         """Train and send the ranks that the client carries; it may prune them."""
         layout, choices = self.federation.layout, self.federation.strategy
         rank = self._ranks.get(member.partition, int(min(member.rank, layout.rank)))
-        return replace(
-            self.factors(server_round, member, "A", "B"),
-            slots=tuple(layout.first(rank).tolist()),
-            prune=Prune(choices.gamma, choices.penalty, choices.min_rank),
-        )
-
-    def slots_fit(self, plan: Plan, payload: Payload) -> bool:
-        """The first ranks of every module, as many as came down or fewer."""
-        layout, got = self.federation.layout, payload.slots
-        least = self.federation.strategy.min_rank * len(layout.modules)
-        if got is None or plan.slots is None or not min(least, len(plan.slots)) <= len(got) <= len(plan.slots):
-            return False
-        return np.array_equal(got, layout.first(len(got) // len(layout.modules)))
+        plan = self.factors(server_round, member, "A", "B")
+        prune = Prune(choices.gamma, choices.penalty, choices.min_rank)
+        return replace(plan, slots=tuple(layout.first(rank).tolist()), do=(*plan.do, prune))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

@@ -32,9 +32,9 @@ Left open by the paper, chosen here:
 - `strategy.score` for its ablation: `magnitude` ‖D_k[m, i]‖, `sensitivity` sum_j |g_j D_k[m, i]_j| with g the
   probe's mean gradient. The paper names these two without their formulas. `released` is this project's, for
   privacy: ‖B[:, i]‖ ‖A[i, :]‖ of the factors that the server sent, which have been released already, so that
-  choosing costs neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and
-  sends all slots; from then on clients of one budget choose alike, and mostly the same: what is chosen grows.
-- The probe is one epoch. Where `train.steps` sets the length of a turn, at most a fifth of it: the paper
+  selecting costs neither steps nor noise. Nothing is known before B has been trained, so round 1 trains and
+  sends all slots; from then on clients of one budget select alike, and mostly the same: what is selected grows.
+- The probe is one epoch. Where `train.steps` sets the length of a local round, at most a fifth of it: the paper
   probes for one epoch and trains for five. A probe of one step of a fresh AdamW knows nothing: that step has one
   size in every coordinate, whatever the gradient.
 - The budget is `federation.ranks` or the node's own `rank`, and may be a fraction; by default a quarter of
@@ -45,9 +45,9 @@ the paper's own ablation puts most of the gain down to it.
 """
 
 from dataclasses import replace
-from typing import Any
 
-from bract.wire.plan import Plan, Select
+from bract.directives.select import Select
+from bract.wire.plan import Plan
 from strategies.aggregation import Merger, WeightedChange
 from strategies.base import FederatedLora
 from strategies.federation import Member
@@ -61,14 +61,12 @@ class LoRAA2(FederatedLora):
         """Select, train and send the budget's slots of the round's factor."""
         layout = self.federation.layout
         count = budget(min(member.rank, layout.rank), len(layout.modules))
-        score: Any = self.federation.strategy.score  # text in the settings, which have checked it
+        score = self.federation.strategy.score
         if score == "released" and not self._something_released(server_round):
             return replace(self.in_turn(server_round, member), changes=True)
-        return replace(
-            self.in_turn(server_round, member),
-            select=Select(count, score, reuse=self.federation.strategy.probe == "first-epoch"),
-            changes=True,
-        )
+        select = Select(count, score, reuse=self.federation.strategy.probe == "first-epoch")
+        plan = self.in_turn(server_round, member)
+        return replace(plan, do=(*plan.do, select), changes=True)
 
     def _something_released(self, server_round: int) -> bool:
         """Whether B is no longer zero, as far as is known: in round 1 nobody has trained it, or all have abstained."""

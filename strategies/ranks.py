@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from bract.errors import BractError
-from bract.settings.checks import BY_RANK, POPULATIONS
+from bract.settings.checks import POPULATIONS
+from bract.settings.methods import Method, method_of, unequal
 from bract.settings.schema import Settings
 from strategies.federation import Member
 
@@ -30,36 +31,35 @@ def budget(rank: float, modules: int) -> int:
 
 def assign(members: Iterable[Member], settings: Settings, modules: int, clients: int) -> tuple[Member, ...]:
     """The members with their ranks; one that cannot be is refused by name."""
-    name, full = settings.strategy.name, settings.lora.rank
-    if name not in BY_RANK:
+    method, full = method_of(settings.strategy.name), settings.lora.rank
+    if not method.unequal:
         for member in members:
             if member.own is not None and member.own < full:
                 raise BractError(
-                    f"client {member.partition} carries rank {member.own:g} by its node's configuration, {name} needs "
-                    f"lora.rank = {full} of all; {', '.join(BY_RANK)} take unequal clients"
+                    f"client {member.partition} carries rank {member.own:g} by its node's configuration, {method.name} "
+                    f"needs lora.rank = {full} of all; {', '.join(unequal())} take unequal clients"
                 )
         return tuple(members)
-    given = _given(settings, clients)
-    return tuple(_ranked(member, given[member.partition], settings, modules) for member in members)
+    given = _given(settings, method, clients)
+    return tuple(_ranked(member, given[member.partition], settings, method, modules) for member in members)
 
 
-def _given(settings: Settings, clients: int) -> list[float]:
+def _given(settings: Settings, method: Method, clients: int) -> list[float]:
     ranks, full = settings.federation.ranks, settings.lora.rank
     if ranks in POPULATIONS:
         return [float(rank) for rank in population(ranks, clients, settings.seed)]
-    quarter = full / 4 if settings.strategy.name == "lora-a2" else full
-    return [quarter if ranks == "auto" else float(ranks)] * clients
+    return [full * method.auto_rank if ranks == "auto" else float(ranks)] * clients
 
 
-def _ranked(member: Member, given: float, settings: Settings, modules: int) -> Member:
-    name, full = settings.strategy.name, settings.lora.rank
+def _ranked(member: Member, given: float, settings: Settings, method: Method, modules: int) -> Member:
+    full = settings.lora.rank
     rank = given if member.own is None else member.own
     who = f"client {member.partition}: rank {rank:g}" + (" in its node's configuration" if member.own else "")
     if rank > full:
         raise BractError(f"{who}, the adapter has lora.rank = {full}; raise lora.rank or lower the client's rank")
-    if name != "lora-a2" and rank != int(rank):
-        raise BractError(f"{who} should be a whole number for {name}")
-    if name == "lora-a2" and budget(rank, modules) < 1:
+    if method.ranks == "whole" and rank != int(rank):
+        raise BractError(f"{who} should be a whole number for {method.name}")
+    if method.ranks == "budget" and budget(rank, modules) < 1:
         if settings.federation.ranks == "auto" and member.own is None:
             return replace(member, rank=1 / modules)
         raise BractError(f"{who} in each of {modules} modules is a budget of less than one slot")

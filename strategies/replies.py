@@ -1,66 +1,197 @@
-"""Putting together what clients measured."""
+"""What became of each client in a round: replies checked, their figures noted, what clients measured put together."""
 
+import math
+import re
 from collections.abc import Iterable, Sequence
-from math import fsum
+from dataclasses import dataclass
+from typing import Literal
 
-from flwr.app import Message, MetricRecord
-from flwr.common.logger import log
+import numpy as np
+from flwr.app import Message, MetricRecord, RecordDict
 
-from bract.errors import BractError
+from bract.adapter.layout import Layout
+from bract.errors import BractError, one_line
+from bract.log import log
+from bract.tasks.task import Sums, Task
 from bract.wire import messages
-from strategies.federation import Member, reason
+from bract.wire.payload import Payload, unpack
+from bract.wire.plan import Plan
+from strategies.aggregation import LIMIT
+from strategies.federation import Member
 
 WARNING = 30
 MAX_EXAMPLES = 10**9  # keeps sums exact; it does not stop a client from claiming more than it has
+WRAPPED = re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>:<'")  # how Flower tells of an exception
 
 
-def measured(replies: Iterable[Message], asked: Sequence[tuple[Message, Member]]) -> MetricRecord:
-    """Accuracy and mean loss over all held-out examples of the clients that answered.
+@dataclass
+class ClientRow:
+    """What became of one client in one round: a line of ``clients.jsonl``."""
 
-    `partitions`, `correct` and `counts` give each client's figures, in order. Where nobody held
-    anything out there is no accuracy, but what was sent down for it is still counted.
+    round: int
+    partition: int
+    status: Literal["merged", "abstained", "failed", "refused"]
+    reason: str = ""
+    examples: int = 0
+    steps: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    busy: float = 0.0
+    upload_bytes: int = 0
+    upload_values: int = 0
+    download_bytes: int = 0
+    download_values: int = 0
+    rank: float | None = None  # ranks a module that it sent, on average
+    epsilon: float | None = None  # what it has spent in this run, by its own ledger
+    head_share: float | None = None  # of the squared length of its clipped gradients, where it tells
+
+
+class RoundReplies:
+    """Whom a round asked, and a row for each. No reply counts twice, and none that was not asked for."""
+
+    def __init__(self, server_round: int, layout: Layout) -> None:
+        self._round, self._layout = server_round, layout
+        self._asked: dict[int, tuple[Message, Plan]] = {}
+        self._by_message: dict[str, int] = {}
+        self._rows: dict[int, ClientRow] = {}
+
+    @property
+    def answered(self) -> int:
+        """Clients that have answered so far."""
+        return len(self._rows)
+
+    def ask(self, partition: int, message: Message, plan: Plan) -> None:
+        """A client is asked by this message to do what the plan says."""
+        self._asked[partition] = message, plan
+
+    def opened(self, reply: Message) -> tuple[ClientRow, Plan] | None:
+        """The row that a reply is to fill and the plan that it answers; None where there is none, or none any more."""
+        if len(self._by_message) < len(self._asked):  # ids are given when messages are pushed, so not before
+            self._by_message = {message.metadata.message_id: p for p, (message, _) in self._asked.items()}
+        partition = self._by_message.get(reply.metadata.reply_to_message_id)
+        if partition is None or partition in self._rows:
+            return None
+        row = self._rows[partition] = self._row(partition)
+        return row, self._asked[partition][1]
+
+    def closed(self) -> tuple[list[ClientRow], list[ClientRow]]:
+        """A row for each that was asked, in order; and of these those of the clients that did not answer."""
+        lost = {partition: self._row(partition) for partition in sorted(self._asked.keys() - self._rows)}
+        rows = self._rows | lost
+        return [rows[partition] for partition in sorted(rows)], list(lost.values())
+
+    def _row(self, partition: int) -> ClientRow:
+        message, plan = self._asked[partition]
+        row = ClientRow(self._round, partition, "failed", "no reply by the deadline")
+        row.download_bytes = messages.payload_bytes(message)
+        row.download_values = sum(self._layout.size(part, plan.carried) for part in plan.receives)
+        return row
+
+
+def payload_of(content: RecordDict, plan: Plan, layout: Layout) -> Payload:
+    """What a reply carries; BractError if it is not what the plan asks for. Its slots are the method's to judge."""
+    payload = unpack(layout, messages.get_payload(content), round=plan.round, parts=plan.sends)
+    if any(len(values) and float(np.abs(values).max()) >= LIMIT for values in payload.parts.values()):
+        raise BractError("a value is out of all bounds")
+    return payload
+
+
+def note_figures(row: ClientRow, content: RecordDict, payload: Payload, *, counts: bool) -> None:
+    """Put into the row what a reply says of its training. With `counts` it must say how many examples that had."""
+    row.steps = messages.count(content, "steps")
+    if counts:
+        row.examples = messages.count(content, "examples", MAX_EXAMPLES)
+        row.loss = messages.metric(content, "loss")
+        row.head_share = messages.optional_metric(content, "head_share", 1.0)
+    row.seconds = messages.metric(content, "seconds")
+    row.busy = messages.metric(content, "busy")
+    row.upload_values = payload.values
+    if counts and not row.examples:
+        raise BractError("the reply claims to have learned from no examples")
+
+
+def totals(rows: Sequence[ClientRow]) -> MetricRecord:
+    """A round's figures, of all its clients."""
+    merged = [row for row in rows if row.status == "merged"]
+    examples = sum(row.examples for row in merged)
+    return MetricRecord(
+        {
+            "clients": len(merged),
+            "failed": sum(row.status in ("failed", "refused") for row in rows),
+            "abstained": sum(row.status == "abstained" for row in rows),
+            **({"loss": math.fsum(row.loss * row.examples for row in merged) / examples} if examples else {}),
+            "upload_bytes": sum(row.upload_bytes for row in rows),
+            "download_bytes": sum(row.download_bytes for row in rows),
+            "upload_values": sum(row.upload_values for row in rows),
+        }
+    )
+
+
+def reason(reply: Message) -> str:
+    """An error reply's reason in one line: the client's own words where it has any."""
+    text = reply.error.reason or f"error code {reply.error.code}"
+    wrapped = WRAPPED.match(text)
+    if wrapped:  # the app's own exceptions have their kind in the words already
+        kind, text = wrapped[1], text[wrapped.end() :]
+        text = text if kind == "ClientAppException" else f"{kind}: {text}"
+    for mark in ("BractError: ", "PayloadError: "):  # what stands around its one line is a traceback, often long
+        if mark in text:
+            text = text.rpartition(mark)[2].partition("\n")[0]
+    return one_line(text).removesuffix("'>")
+
+
+def measured(replies: Iterable[Message], asked: Sequence[tuple[Message, Member]], task: Task) -> MetricRecord:
+    """The task's figures over all held-out examples of the clients that answered.
+
+    `partitions`, `scores` and `counts` give each client's own, in order. Where nobody held anything out there are no
+    figures, but what was sent down for it is still counted.
     """
     waiting = {m.metadata.message_id: member.partition for m, member in asked}
-    found: list[tuple[int, int, int, float]] = []
+    sums: dict[int, Sums] = {}
     for reply in replies:
         partition = waiting.pop(reply.metadata.reply_to_message_id, None)
         if partition is None:
             continue
         try:
-            figures = _figures(reply)
+            found = _sums(reply, task)
         except Exception as error:
             why = str(error) if isinstance(error, BractError) else f"malformed ({type(error).__name__})"
             log(WARNING, "client %s could not measure: %s", partition, why)
             continue
-        if figures:
-            found.append((partition, *figures))
+        if found:
+            sums[partition] = found
     sent = sum(messages.payload_bytes(m) for m, _ in asked)
-    if not found:
+    if not sums:
         return MetricRecord({"download_bytes": sent})
-    found.sort()
-    partitions, correct, counts, losses = (list(column) for column in zip(*found, strict=True))
-    examples = sum(counts)
+    partitions = sorted(sums)
+    whole = {name: math.fsum(sums[p][name] for p in partitions) for name in ("examples", *task.sums)}
     return MetricRecord(
         {
-            "accuracy": sum(correct) / examples,
-            "loss": fsum(losses) / examples,
-            "examples": examples,
+            **task.figures(whole),
+            "examples": int(whole["examples"]),
             "download_bytes": sent,
             "partitions": partitions,
-            "correct": correct,
-            "counts": counts,
+            "scores": [task.figures(sums[p])[task.score] for p in partitions],
+            "counts": [int(sums[p]["examples"]) for p in partitions],
         }
     )
 
 
-def _figures(reply: Message) -> tuple[int, int, float] | None:
-    """Right answers, examples and summed loss of one client; None if it abstained."""
+def _sums(reply: Message, task: Task) -> Sums | None:
+    """What one client has measured; None if it abstained."""
     if reply.has_error():
         raise BractError(reason(reply))
     if messages.report(reply.content)[0] == "abstained":
         return None
     examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
-    correct = messages.count(reply.content, "correct", examples)
     if not examples:
         raise BractError("it measured no examples and did not abstain")
-    return correct, examples, messages.metric(reply.content, "loss", 1e6 * examples)
+    sums: Sums = {"examples": examples}
+    for name, bound in task.sums.items():
+        most = bound.most * examples
+        sums[name] = (
+            messages.count(reply.content, name, int(most))
+            if bound.whole
+            else messages.metric(reply.content, name, most)
+        )
+    return sums

@@ -12,11 +12,21 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 
 import pytest
 
+from tests.flower.parts import gone
+
+if lines := gone():  # before anything fails by an import: what is missing, and what for
+    raise pytest.UsageError("\n".join(lines))
+
 from bract.results.run_folder import RunFolder
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache
 from server_app.rounds import run
 from tests.harness import InProcessGrid, settings_of, tiny_data, tiny_model
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whether Flower is the one that is known comes first: all else may fail by it."""
+    items.sort(key=lambda item: item.path.name != "test_flower_parts.py")
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cache.partition,
         cache.shard,
         cache.shared,
-        cache.classifier,
+        cache.model,
         cache.first_parts,
     ):
         cached.cache_clear()

@@ -5,19 +5,24 @@ are the real ones. Only the transport is missing, so a round takes milliseconds.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import torch
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
 
-from bract.settings.schema import Settings
+from bract.adapter.layout import Part
+from bract.settings.schema import Settings, TrainSettings
+from bract.settings.steps import steps_in_round
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Examples, Outputs, Table
 from client_app.app import app as client_app
+from client_app.training.loop import Trained, train
+from tests.flower.messages import identify, read_back, stamp, written
 
 RUN_ID = 1
 
@@ -48,7 +53,7 @@ class InProcessGrid(Grid):
         ranks: Mapping[int, float] | None = None,
         node_config: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
+        identify(RUN_ID)
         self.nodes = {first_node + 7 * i: i for i in range(clients)}
         self.run_config = run_config
         self.tamper = tamper or (lambda partition, reply: reply)
@@ -77,8 +82,7 @@ class InProcessGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         ids = []
         for message in messages:
-            message.metadata.__dict__["_message_id"] = str(uuid4())
-            ids.append(message.metadata.message_id)
+            ids.append(stamp(message, message_id=str(uuid4())).metadata.message_id)
             self._deliver(message)
         return ids
 
@@ -90,7 +94,7 @@ class InProcessGrid(Grid):
             dst_node_id=message.metadata.dst_node_id,
             message_type=message.metadata.message_type,
         )
-        arrived.metadata.__dict__["_message_id"] = message.metadata.message_id
+        stamp(arrived, message_id=message.metadata.message_id)
         node_config: dict[str, Any] = {"partition-id": partition, "num-partitions": len(self.nodes)}
         if partition in self.ranks:
             node_config["rank"] = self.ranks[partition]
@@ -104,7 +108,7 @@ class InProcessGrid(Grid):
         except Exception as error:  # as Flower does: whatever an app raises becomes an error reply
             text = f"<class 'ClientAppException'>:<'{type(error).__name__}: {error}'>"
             reply = Message(Error(code=2, reason=text), reply_to=arrived)
-        reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
+        stamp(reply, src_node_id=message.metadata.dst_node_id)
         self.log.append((message.metadata.message_type, partition, request, answer))
         changed = self.tamper(partition, reply)
         if changed is not None:
@@ -125,19 +129,6 @@ class InProcessGrid(Grid):
             waiting -= {m.metadata.reply_to_message_id for m in found}
             replies += found
         return replies
-
-
-def written(content: RecordDict) -> bytes:
-    """A message's content as it goes over the wire."""
-    data: bytes = recorddict_to_proto(content).SerializeToString()
-    return data
-
-
-def read_back(data: bytes) -> RecordDict:
-    """What `written` wrote."""
-    from flwr.proto.recorddict_pb2 import RecordDict as Proto
-
-    return recorddict_from_proto(Proto.FromString(data))
 
 
 def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Path:
@@ -204,6 +195,26 @@ def tiny_data(path: Path, copies: int = 6) -> Path:
             lines += [f"{text} {['', 'please', 'now'][copy % 3]},{label},site{copy % 3}" for text in texts]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def examples_of(texts: Sequence[str], labels: Sequence[str], place: Path | str, length: int = 16) -> Examples:
+    """Texts with labels of `TEXTS`, tokenised."""
+    table = Table({"text": tuple(texts), "label": tuple(labels)})
+    outputs = Outputs(len(TEXTS), tuple(TEXTS))
+    return CLASSIFICATION.examples(table, np.arange(len(texts)), outputs, str(place), length)
+
+
+def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, ...], **more: Any) -> Trained:
+    """Local training as the settings say, of texts with labels."""
+    steps = steps_in_round(settings, len(shard), private=False).total
+    return train(
+        net,
+        shard,
+        settings,
+        parts,
+        more.pop("rng", np.random.default_rng(0)),
+        **{"losses": CLASSIFICATION.losses, "pad": 0, "steps": steps, **more},
+    )
 
 
 def settings_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import psutil
 
 from bract.processes import QUIET, die_with_parent, free_port
 from bract.results.run_folder import read_rows
-from bract.settings.schema import toml
+from bract.settings.flat import toml
 from server_app.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def played(model, tmp_path):
+def audited(model, tmp_path):
     """A bound from one run, of a mechanism as it is or with a fault."""
 
     def go(how="", *, ordinary=80, **more):
@@ -32,33 +32,33 @@ def played(model, tmp_path):
     return go
 
 
-def test_what_the_client_claims_is_not_refuted(played):
-    found = played()
+def test_what_the_client_claims_is_not_refuted(audited):
+    found = audited()
     assert 0.9 < found.claim <= 1.0
     assert found.least <= found.claim
 
 
-def test_noise_that_is_switched_off_is_noticed(played):
-    found = played("noise")
+def test_noise_that_is_switched_off_is_noticed(audited):
+    found = audited("noise")
     assert 0.9 < found.claim <= 1.0
     assert found.least > found.claim
 
 
-def test_a_clip_that_is_switched_off_is_noticed(played):
+def test_a_clip_that_is_switched_off_is_noticed(audited):
     """Gradients are then far longer than the clip that the noise was made for."""
-    found = played("clip", **{"privacy.clip": 1e-5})
+    found = audited("clip", **{"privacy.clip": 1e-5})
     assert 0.9 < found.claim <= 1.0
     assert found.least > found.claim
 
 
-def test_a_ledger_that_counts_one_round_is_noticed(played):
+def test_a_ledger_that_counts_one_round_is_noticed(audited):
     """Noise for one round, spent again in each: the field's fault. What is claimed stays what one round costs.
 
     The noise is secret, so runs differ: of 400 rounds the bound was 0.63 to 1.49 in twelve runs and once 0.45;
     of 800, 1.24 to 1.85 in seven.
     """
     more = {"privacy.joins": 1, "privacy.epsilon": 0.5, "train.steps": 1, "train.batch": 30}
-    found = played("rounds", ordinary=10, rounds=800, **more)
+    found = audited("rounds", ordinary=10, rounds=800, **more)
     assert 0.45 < found.claim <= 0.5
     assert found.least > found.claim
 

@@ -1,4 +1,4 @@
-"""The board: what is played, in what order, and that it goes on where it stopped."""
+"""The board: what is run, in what order, and that it goes on where it stopped."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from benchmarks.board.cells import Board
 from benchmarks.board.data import digest, source
 from benchmarks.board.figure import Point, figure
 from benchmarks.board.page import write
-from benchmarks.board.play import play
+from benchmarks.board.run import run_cell
 from bract.errors import BractError
 from bract.results.run_folder import read_rows
 from tests.harness import TEXTS, tiny_data
@@ -60,7 +60,7 @@ def data(tmp_path):
     return str(folder)
 
 
-def test_the_fair_board_is_one_that_can_be_played():
+def test_the_fair_board_is_one_that_can_be_run():
     board = Board.load(FAIR)
     cells = missing(board, {})
     assert all(cell.seed == board.tuning_seed and not cell.tested for cell in cells)
@@ -111,8 +111,8 @@ def test_it_stops_and_goes_on(board, data, tmp_path, capsys):
     fill(board, rows, data, 2, minutes=0)
     assert not read_rows(rows)
     one = missing(board, {})[0]
-    known = play(one, data)
-    assert logging.getLogger().isEnabledFor(logging.WARNING)  # quiet while it plays, and no longer
+    known = run_cell(one, data)
+    assert logging.getLogger().isEnabledFor(logging.WARNING)  # quiet while it runs, and no longer
     told = {"key": one.key, "data": digest(data), "seed": one.seed, "tested": False, "settings": dict(one.settings)}
     rows.write_text(json.dumps({**told, **known}) + '\n{"key": "cut sho')
     fill(board, rows, data, 2)
@@ -156,14 +156,14 @@ def test_personal_models_stand_beside_training_alone(tmp_path, model_folder, dat
     (again,) = (row for row in by_itself if row["tested"])
     known = {row["key"]: row for row in found if not row["tested"]}
     (cell,) = (cell for cell in missing(board, known) if cell.key == again["key"])
-    assert {**again, **play(cell, data), "minutes": 0} == {**again, "minutes": 0}
+    assert {**again, **run_cell(cell, data), "minutes": 0} == {**again, "minutes": 0}
     write(board, found, tmp_path / "results.md", "rows.jsonl")
     page = (tmp_path / "results.md").read_text()
     assert "mix: worst tenth" in page
     assert page.count("| alone | 0.") + page.count("| alone | 1.") == 1
 
 
-def test_one_question_may_be_played_alone(tmp_path, model_folder, data):
+def test_one_question_may_be_run_alone(tmp_path, model_folder, data):
     path = tmp_path / "two.toml"
     path.write_text(SMALL.format(model=model_folder) + PERSONAL)
     board, rows = Board.load(path), tmp_path / "rows.jsonl"
@@ -180,13 +180,13 @@ def test_what_all_begin_with(board, data):
     assert found * len(labels) * 4 == pytest.approx(round(found * len(labels) * 4))  # four texts a label
 
 
-def test_a_run_that_cannot_be_played_is_the_worst_and_the_board_goes_on(board, data, tmp_path, monkeypatch):
+def test_a_cell_that_cannot_run_is_the_worst_and_the_board_goes_on(board, data, tmp_path, monkeypatch):
     def fails(cell, data, flower=False):
         if cell.settings["train.lr"] == 0.05:
             raise BractError("it diverged")
         return {"accuracy": 0.1, "upload_bytes": 1, "download_bytes": 1, "upload_values": 1, "minutes": 0.0}
 
-    monkeypatch.setattr("benchmarks.board.__main__.play", fails)
+    monkeypatch.setattr("benchmarks.board.__main__.run_cell", fails)
     monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
     rows = tmp_path / "rows.jsonl"
     fill(board, rows, data, 2)
@@ -198,17 +198,17 @@ def test_a_run_that_cannot_be_played_is_the_worst_and_the_board_goes_on(board, d
     assert [row.get("error") for row in again] == ["it diverged"] * 2
 
 
-def test_a_board_of_which_nothing_can_be_played_ends_soon_and_may_begin_anew(board, data, tmp_path, monkeypatch):
+def test_a_board_of_which_nothing_can_be_run_ends_soon_and_may_begin_anew(board, data, tmp_path, monkeypatch):
     def fails(cell, data, flower=False):
         raise BractError("there is no such model")
 
-    monkeypatch.setattr("benchmarks.board.__main__.play", fails)
+    monkeypatch.setattr("benchmarks.board.__main__.run_cell", fails)
     monkeypatch.setattr("benchmarks.board.__main__.ProcessPoolExecutor", ThreadPoolExecutor)
     rows = tmp_path / "rows.jsonl"
     with pytest.raises(BractError, match="every run has failed, the last one so: there is no such model"):
         fill(board, rows, data, 1)
     assert len(read_rows(rows)) == 2
-    monkeypatch.setattr("benchmarks.board.__main__.play", play)
+    monkeypatch.setattr("benchmarks.board.__main__.run_cell", run_cell)
     fill(board, rows, "", 1, minutes=0)  # with other data
 
 
@@ -304,7 +304,7 @@ def test_a_folder_without_the_data_is_named(tmp_path):
 def test_a_cell_gives_the_same_numbers_through_flower(board, data, row):
     (question,) = board.questions
     (cell,) = board.decisive(question, row, "low", {"train.lr": 0.01})
-    here, there = play(cell, data), play(cell, data, flower=True)
+    here, there = run_cell(cell, data), run_cell(cell, data, flower=True)
     assert {**here, "minutes": 0} == {**there, "minutes": 0}
 
 
@@ -317,7 +317,7 @@ def test_a_cell_gives_the_same_numbers_through_flower(board, data, row):
         ("nodes = 2", "", "KeyError: 'nodes'"),
     ],
 )
-def test_a_board_that_cannot_be_is_named_before_anything_is_played(tmp_path, model_folder, old, new, words):
+def test_a_board_that_cannot_be_is_named_before_anything_is_run(tmp_path, model_folder, old, new, words):
     path = tmp_path / "bad.toml"
     path.write_text(SMALL.format(model=model_folder).replace(old, new))
     with pytest.raises(BractError, match=words):

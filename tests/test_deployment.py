@@ -2,7 +2,7 @@
 
 import pytest
 
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.rounds import run
 from tests.harness import InProcessGrid
 from tests.machines import Machines, parts, rows, until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from tests.harness import InProcessGrid

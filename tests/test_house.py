@@ -134,8 +134,9 @@ def test_circles_and_floors_are_found() -> None:
 @pytest.mark.parametrize("package", packages(*ROOMS), ids=named)
 def test_a_package_says_in_a_line_what_lives_there(package: Path) -> None:
     words = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
-    assert words
-    assert "\n" not in words
+    line, _, more = words.partition("\n")
+    assert line.endswith(".")
+    assert not more or more.startswith("\n"), "what follows the line stands apart"
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -1,6 +1,6 @@
 """The fair board: methods side by side, each tuned by the same effort, on data that tuning never saw.
 
-`python -m benchmarks.board run`   plays the cells that are missing, and keeps each as a row of a file
+`python -m benchmarks.board run`   runs the cells that are missing, and keeps each as a row of a file
 `python -m benchmarks.board untrained`  prints what all begin with
 `python -m benchmarks.board page`  makes docs/results.md of the board and its rows
 

@@ -15,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from benchmarks.board import page
 from benchmarks.board.cells import Board, Cell
 from benchmarks.board.data import digest, folder, source
-from benchmarks.board.play import ROOT, play
+from benchmarks.board.run import ROOT, run_cell
 from bract.cli.options import overrides_of
 from bract.cli.simulation import cpus
 from bract.errors import BractError
@@ -25,7 +25,7 @@ FAIR = Path(__file__).parent / "fair.toml"
 
 
 def main() -> int:
-    """Play or show."""
+    """Run or show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=__doc__)
     parser.add_argument("do", choices=("run", "page", "untrained"))
     parser.add_argument("--board", type=Path, default=FAIR)
@@ -44,7 +44,7 @@ def main() -> int:
         metavar="KEY=VALUE",
         help="settings instead of the board's, as for bract run; --rows of their own",
     )
-    parser.add_argument("--only", action="append", default=[], metavar="QUESTION", help="play this question alone")
+    parser.add_argument("--only", action="append", default=[], metavar="QUESTION", help="run this question alone")
     parser.add_argument("--flower", action="store_true", help="through Flower's simulation, one cell at a time")
     parser.add_argument("--workers", type=int, default=0, help="cells at a time (default: one a core)")
     parser.add_argument("--minutes", type=float, default=0, help="begin no cell after so many (default: all of them)")
@@ -87,7 +87,7 @@ def show(board: Board, path: Path, *, fair: bool, own: bool) -> int:
     """The page of these rows: docs/results.md for the project's own, else beside the rows."""
     rows = read_rows(path)
     if not rows:
-        raise BractError(f"{path} has no rows: play some first")
+        raise BractError(f"{path} has no rows: run some first")
     board.check_rows({row["key"]: row for row in rows if "error" not in row}, path)
     place = path.with_suffix(".md") if own or not fair else ROOT / "docs" / "results.md"
     if place.exists() and not place.read_text(encoding="utf-8").startswith(page.TITLE):
@@ -107,7 +107,7 @@ def fill(
     flower: bool = False,
     minutes: float = 1e9,
 ) -> None:
-    """Play what is missing of the board (or of what is asked for); a row is on disk once its cell has ended."""
+    """Run what is missing of the board (or of what is asked for); a row is on disk once its cell has ended."""
     drop_cut_line(path)
     mark, end = digest(data), time.monotonic() + 60 * minutes
     found = {row["key"]: row for row in read_rows(path) if "error" not in row}  # what failed is tried again
@@ -124,7 +124,7 @@ def fill(
                 if len(under_way) == workers or time.monotonic() > end:
                     break
                 if cell.key not in begun:
-                    under_way[pool.submit(play, cell, data, flower)] = cell
+                    under_way[pool.submit(run_cell, cell, data, flower)] = cell
                     begun.add(cell.key)
             if not under_way:
                 return
@@ -149,7 +149,7 @@ def drop_cut_line(path: Path) -> None:
 
 
 def outcome(job: Future[dict[str, Any]]) -> dict[str, Any]:
-    """What a cell gave. One that cannot be played (it diverged, say) is a result too: the worst of all."""
+    """What a cell gave. One that cannot run (it diverged, say) is a result too: the worst of all."""
     try:
         return job.result()
     except BractError as error:
@@ -158,7 +158,7 @@ def outcome(job: Future[dict[str, Any]]) -> dict[str, Any]:
 
 
 def missing(board: Board, found: dict[str, dict[str, Any]]) -> list[Cell]:
-    """What can be played now and is not yet known, each once.
+    """What can run now and is not yet known, each once.
 
     Question by question, tuning first and then seed by seed: so a board that is stopped has whole seeds, and a
     process keeps what runs of one seed have in common.

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bract.errors import BractError
-from bract.settings.schema import flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
 
 Values = Mapping[str, Any]
 Found = Mapping[str, Values]  # rows that are known, by key
@@ -66,7 +67,7 @@ class Board:
 
     @staticmethod
     def load(path: Path, own: Values | None = None) -> "Board":
-        """Read a board, with one's own settings instead of its; all combinations are checked before any is played."""
+        """Read a board, with one's own settings instead of its; all combinations are checked before any is run."""
         try:
             value = tomllib.loads(path.read_text(encoding="utf-8"))
             tuning = value["tuning"]
@@ -153,7 +154,7 @@ class Board:
     def points(self, question: Question, row: str, column: str, found: Found) -> Sequence[Values]:
         """What is tried there: as many points for every method, whatever the row itself says of rates.
 
-        Under privacy a second stage, as long for all, is known as soon as the first has been played.
+        Under privacy a second stage, as long for all, is known as soon as the first has run.
         """
         column = question.rates.get(column, column)
         if not self.private(question, row, column):
@@ -181,7 +182,7 @@ class Board:
         return [Cell({**base, **point}, self.tuning_seed, self.nodes, tested=False) for point in points]
 
     def decisive(self, question: Question, row: str, column: str, point: Values) -> list[Cell]:
-        """The runs that are reported, at the point that tuning chose."""
+        """The runs that are reported, at the point that tuning selected."""
         base = self.of(question, row, column)
         return [Cell({**base, **point}, seed, self.nodes, tested=True) for seed in self.seeds]
 
@@ -212,8 +213,8 @@ class Board:
         if any(cell.key not in found for cell in cells):
             return None
         scores = [found[cell.key].get("accuracy") for cell in cells]
-        played = [score for score in scores if score is not None]
-        return points[scores.index(max(played))] if played else None
+        known = [score for score in scores if score is not None]
+        return points[scores.index(max(known))] if known else None
 
 
 def _question(told: Mapping[str, Any]) -> Question:

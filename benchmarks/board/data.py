@@ -1,4 +1,4 @@
-"""What a board is played on: a folder with train.csv, test.csv and labels.json, made of a hub's data set or there."""
+"""What a board runs on: a folder with train.csv, test.csv and labels.json, made of a hub's data set or there."""
 
 import csv
 import hashlib
@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bract.data.tables import Table, from_hub, table
+from bract.data.tables import from_hub, table
 from bract.errors import BractError
-from bract.settings.schema import DataSettings, read
+from bract.settings.read import read
+from bract.settings.schema import DataSettings
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Table
 
 FILES = ("train.csv", "test.csv", "labels.json")
 
@@ -23,11 +26,13 @@ def folder(data: str, into: Path, board: Mapping[str, Any]) -> str:
     read({"data.source": data})  # it says so where this is no name
     settings = columns(board)
     made = into / re.sub(r"\W", "-", name)
-    parts = {split: table(from_hub(name, split), settings, f"{data}, {split}") for split in ("train", "test")}
+    parts = {
+        split: table(from_hub(name, split), settings, CLASSIFICATION, f"{data}, {split}") for split in ("train", "test")
+    }
     made.mkdir()
     for split, part in parts.items():
         _write(made / f"{split}.csv", part, settings)
-    labels = sorted({label for part in parts.values() for label in part.labels})
+    labels = sorted({label for part in parts.values() for label in part.columns["label"]})
     (made / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
     return str(made)
 
@@ -43,7 +48,7 @@ def _write(path: Path, part: Table, settings: DataSettings) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file)
         out.writerow([settings.text, settings.label])
-        out.writerows(zip(part.texts, part.labels, strict=True))
+        out.writerows(zip(part.columns["text"], part.columns["label"], strict=True))
 
 
 def digest(data: str) -> str:

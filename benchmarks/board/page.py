@@ -12,11 +12,12 @@ from bract.settings.schema import Settings
 TITLE = "# The board"
 SEEDS = "({} of {} seeds)"
 MANY = 3  # points, below which a figure shows nothing
+DETAILS = '<details markdown="1">'  # or the site shows what is in it as it stands here
 BYTES = "one figure for each split and budget. The words of a point are its tooltip."
 
 
 def write(board: Board, rows: Sequence[Mapping[str, Any]], path: Path, source: str) -> None:
-    """Write the page and its figure; what is not yet played stands as such."""
+    """Write the page and its figure; what has not run yet stands as such."""
     found = {row["key"]: row for row in rows}
     text = [board_words(board, rows, source)]
     for question in board.questions:
@@ -49,7 +50,7 @@ def board_words(board: Board, rows: Sequence[Mapping[str, Any]], source: str) ->
     return f"""{TITLE}
 
 Made by `python -m benchmarks.board page` from rows (`{source}`) that
-`python -m benchmarks.board run --data FOLDER` played; only the answers are written by hand. With other data or another
+`python -m benchmarks.board run --data FOLDER` wrote. Only the answers are written by hand. With other data or another
 model it has rows and a page of its own:
 `--data hub:owner/name --rows FILE -c 'model.name=owner/model lora.targets=attention'`.
 
@@ -76,7 +77,7 @@ def apart(board: Board, question: Question) -> str:
                 if kind == "row" and row == name:
                     own |= {f"{k} in {column}": v for k, v in more.items()}
             lines.append(f"- {kind} {name}: " + ", ".join(f"`{key} = {value}`" for key, value in own.items()))
-    return "<details><summary>Settings</summary>\n\n" + "\n".join(lines) + "\n\n</details>\n"
+    return f"{DETAILS}<summary>Settings</summary>\n\n" + "\n".join(lines) + "\n\n</details>\n"
 
 
 def table(board: Board, question: Question, found: Found) -> str:
@@ -160,8 +161,8 @@ def tuning(board: Board, question: Question, found: Found) -> str:
     if not lines:
         return ""
     tuned = dict.fromkeys(name for point in [*board.private_grid, *board.private_then] for name in point)
-    names = ", ".join(f"`{name}`" for name in tuned) + " with privacy; the first ones without"
-    head = f"<details><summary>All points that were tried ({names}), with their validation accuracy</summary>\n\n"
+    names = ", ".join(f"<code>{name}</code>" for name in tuned) + " with privacy; the first ones without"
+    head = f"{DETAILS}<summary>All points that were tried ({names}), with their validation accuracy</summary>\n\n"
     return head + "\n".join(lines) + "\n\n</details>\n"
 
 

@@ -19,18 +19,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bract.errors import BractError
+from bract.settings.choices import Variant
 
 Part = Literal["A", "B", "head"]
 PARTS: tuple[Part, ...] = ("A", "B", "head")
 FACTORS: tuple[Part, ...] = ("A", "B")
-Variant = Literal["lora", "rslora", "vera"]
-VARIANTS: tuple[Variant, ...] = ("lora", "rslora", "vera")
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 Vector = NDArray[np.float32]
 Parts = dict[Part, Vector]
 

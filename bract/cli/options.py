@@ -9,7 +9,10 @@ from typing import Any, TypeAlias
 
 from bract.data import tables
 from bract.errors import BractError
-from bract.settings.schema import Settings, flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
+from bract.settings.schema import Settings
+from bract.tasks.registry import task_of
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # what a command adds itself to
 DEFAULT_NODES = 8
@@ -79,7 +82,7 @@ def default_nodes(settings: Settings) -> int:
     """As many clients as the data has natural groups, else eight."""
     if not tables.natural_column(settings.data):
         return DEFAULT_NODES
-    return len(set(tables.load(settings.data, settings.seed).group))
+    return len(set(tables.load(settings.data, settings.seed, task_of(settings.model.task)).group))
 
 
 def _value(text: str) -> str | int | float | bool:

@@ -14,7 +14,7 @@ from bract.errors import BractError
 from bract.files import home
 from bract.processes import QUIET, tool
 from bract.results import console
-from bract.settings.schema import toml
+from bract.settings.flat import toml
 
 # What is said of a run that said nothing itself, by its status.
 SILENT = {

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.data.tables import Table, natural_column
+from bract.data.tables import natural_column
 from bract.errors import BractError
 from bract.settings.schema import DataSettings
+from bract.tasks.task import Table
 
 Rows = NDArray[np.int64]
 
@@ -88,24 +89,27 @@ class Partition:
         if len(rows) < self.clients:
             raise BractError(f"{what}{len(rows)} examples cannot be split over {self.clients} clients")
         label = "label"
+        if kind not in ("auto", "iid") and not self.table.classes:
+            raise BractError(f"data.partition = {self.settings.partition!r}: these examples have no labels to split by")
         if kind in ("auto", "iid"):
             # The IID partitioner deals out runs of the file: so the rows are shuffled first.
-            chosen = flower.IidPartitioner(num_partitions=self.clients)
+            drawn = flower.IidPartitioner(num_partitions=self.clients)
         elif kind == "dirichlet":
-            chosen = flower.DirichletPartitioner(
+            drawn = flower.DirichletPartitioner(
                 num_partitions=self.clients, partition_by=label, alpha=float(number),
                 min_partition_size=0, self_balancing=False, seed=seed,
             )  # fmt: skip
         else:
-            classes = len({self.table.labels[i] for i in rows})
+            classes = len({self.table.classes[i] for i in rows})
             if int(number) > classes:
                 raise BractError(f"data.partition: {number} labels a client, the data has {classes}")
-            chosen = flower.PathologicalPartitioner(
+            drawn = flower.PathologicalPartitioner(
                 num_partitions=self.clients, partition_by=label, num_classes_per_partition=int(number),
                 class_assignment_mode="first-deterministic", seed=seed,
             )  # fmt: skip
         order = np.random.default_rng([seed, 0]).permutation(rows)
-        chosen.dataset = Dataset.from_dict({"row": order, "label": [self.table.labels[i] for i in order]})
+        labels = [self.table.classes[i] for i in order] if self.table.classes else [""] * len(order)
+        drawn.dataset = Dataset.from_dict({"row": order, label: labels})
         return [
-            np.sort(np.array(chosen.load_partition(client)["row"], dtype=np.int64)) for client in range(self.clients)
+            np.sort(np.array(drawn.load_partition(client)["row"], dtype=np.int64)) for client in range(self.clients)
         ]

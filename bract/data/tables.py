@@ -1,45 +1,17 @@
-"""Labelled texts: from the demo, a file or the hub; as plain columns."""
+"""Tables of examples: from the demo, a file or the hub; as plain columns."""
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bract.data.demo import generator
 from bract.errors import BractError
 from bract.settings.schema import DataSettings
-
-# Label names leave the device: a column that was named by mistake, of texts or of ids, must not.
-MOST_LABELS, LONGEST_LABEL = 1000, 200
+from bract.tasks.task import Outputs, Table, Task
 
 READABLE = (".csv", ".jsonl", ".parquet")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Examples in file order. `group` is the natural client column, where one was asked for."""
-
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
-    group: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-@dataclass(frozen=True)
-class LabelSet:
-    """The classes, in the order of the head's rows, and what each is called in words."""
-
-    names: tuple[str, ...]
-    descriptions: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Of the descriptions, to compare without sending them."""
-        return hashlib.sha256(json.dumps(list(self.descriptions)).encode()).hexdigest()[:16]
 
 
 def natural_column(settings: DataSettings) -> str:
@@ -63,93 +35,52 @@ def stamp(settings: DataSettings) -> tuple[tuple[int, int], ...]:
     return tuple((state.st_mtime_ns, state.st_size) for state in found)
 
 
-def load(settings: DataSettings, seed: int) -> Table:
+def load(settings: DataSettings, seed: int, task: Task) -> Table:
     """All training examples that `data.source` names."""
     column = natural_column(settings)
     kind, _, place = settings.source.partition(":")
     if kind == "node":
         raise BractError("data.source = 'node': the data is at the nodes; name a file like theirs to plan or simulate")
     if kind == "demo":
-        from bract.data.demo import generator
-
-        examples = generator.make(seed=seed)
         if column not in ("", "branch"):
             raise BractError(f"data.partition: the demo has no column {column!r}; it has branch")
-        return Table(
-            tuple(e.text for e in examples),
-            tuple(e.label for e in examples),
-            tuple(e.branch for e in examples),
-        )
+        return _demo(seed, task)
     rows = from_hub(place) if kind == "hub" else read_rows(Path(place), "data.source")
-    return table(rows, settings, settings.source, column)
+    return table(rows, settings, task, settings.source, column)
 
 
-def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, place: str, group: str = "") -> Table:
-    """Pick the columns that the settings name; a missing one is an error that lists what is there."""
-    wanted = {"data.text": settings.text, "data.label": settings.label}
+def described(settings: DataSettings) -> Mapping[str, str]:
+    """What the source itself says of its labels: the demo's descriptions."""
+    return generator.LABELS if settings.source == "demo" else {}
+
+
+def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, task: Task, place: str, group: str = "") -> Table:
+    """Pick the columns that the task needs; a missing one is an error that lists what is there."""
+    columns = task.columns(settings)
+    wanted = {f"data.{name}": column for name, column in columns.items()}
     if group:
         wanted["data.partition"] = group
     for key, name in wanted.items():
         if name not in rows:
             raise BractError(f"{key} = {name!r}: {place} has no such column; it has {', '.join(rows) or 'none'}")
-    texts = [_text(value) for value in rows[settings.text]]
-    labels = [_text(value) for value in rows[settings.label]]
-    groups = [_text(value) for value in rows[group]] if group else []
-    keep = [
-        i
-        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
-        if text and label and (not group or groups[i])
-    ]
-    if not keep:
-        raise BractError(f"{place} holds no row with both a text and a label")
-    return Table(
-        tuple(texts[i] for i in keep),
-        tuple(labels[i] for i in keep),
-        tuple(groups[i] for i in keep) if group else (),
-    )
+    cells = {name: [_text(value) for value in rows[column]] for name, column in columns.items()}
+    return task.table(cells, [_text(value) for value in rows[group]] if group else [], place)
 
 
-def load_test(settings: DataSettings, names: Sequence[str]) -> Table:
-    """The server's test file, every label of which training must know."""
-    test = table(read_rows(Path(settings.test), "data.test"), settings, settings.test)
-    unknown = sorted(set(test.labels) - set(names))
-    if unknown:
-        raise BractError(f"data.test: {settings.test} has labels that training never saw: {', '.join(unknown[:5])}")
+def load_test(settings: DataSettings, task: Task, outputs: Outputs) -> Table:
+    """The server's test file, all of which the model must be able to answer."""
+    test = table(read_rows(Path(settings.test), "data.test"), settings, task, settings.test)
+    task.require_known(test, outputs, settings.test)
     return test
 
 
-def label_set(settings: DataSettings, data: Table) -> LabelSet:
-    """The classes: of `data.labels` in its order, else those of the data, sorted."""
-    if settings.labels:
-        names, descriptions = _read_labels(Path(settings.labels))
-        unknown = sorted(set(data.labels) - set(names))
-        if unknown:
-            raise BractError(f"data.labels: {settings.labels} lacks labels that the data has: {', '.join(unknown[:5])}")
-        return LabelSet(names, descriptions)
-    names = tuple(sorted(set(data.labels)))
-    if len(names) > max(2, min(MOST_LABELS, len(data) // 3)) or max(map(len, names)) > LONGEST_LABEL:
-        raise BractError(
-            f"data.label = {settings.label!r}: {len(names)} different values in {len(data)} rows, the longest of "
-            f"{max(map(len, names))} characters, look like no labels; if they are, list them in data.labels"
-        )
-    if settings.source == "demo":
-        from bract.data.demo import generator
-
-        return LabelSet(names, tuple(described(name, generator.LABELS[name]) for name in names))
-    return LabelSet(names, tuple(in_words(name) for name in names))
-
-
-def in_words(name: str) -> str:
-    """A label's name as text: `card_arrival` becomes `card arrival`."""
-    return " ".join(name.replace("_", " ").replace("-", " ").split())
-
-
-def described(name: str, description: str) -> str:
-    """What stands for a label where its embedding starts the head: name and description together.
-
-    On the demo that is right more often, untrained, than the name or the description alone.
-    """
-    return f"{in_words(name)}: {description}" if description else in_words(name)
+def _demo(seed: int, task: Task) -> Table:
+    examples = generator.make(seed=seed)
+    cells = {"text": [e.text for e in examples], "label": [e.label for e in examples]}
+    lacking = set(task.columns(DataSettings())) - set(cells)
+    if lacking:
+        raise BractError(f"data.source = 'demo': the demo has no {' and no '.join(sorted(lacking))}; name a file")
+    return task.table(cells, [e.branch for e in examples], "the demo")
 
 
 def read_rows(path: Path, key: str) -> dict[str, list[Any]]:
@@ -216,18 +147,6 @@ def from_hub(name: str, split: str = "train") -> dict[str, list[Any]]:
     except (OSError, ValueError, RuntimeError) as error:
         raise BractError(f"data.source: cannot load {name!r}, {split}, from the hub: {error}") from error
     return columns
-
-
-def _read_labels(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BractError(f"data.labels: {path} cannot be read as JSON: {error}") from error
-    if isinstance(value, list):
-        value = dict.fromkeys(map(str, value), "")
-    if not isinstance(value, dict) or not all(isinstance(v, str) for kv in value.items() for v in kv):
-        raise BractError(f"data.labels: {path} should hold a list of names, or names with descriptions")
-    return tuple(value), tuple(described(name, text) for name, text in value.items())
 
 
 def _text(value: Any) -> str:

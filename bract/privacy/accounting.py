@@ -11,11 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from bract.errors import BractError
-
-Accountant = Literal["prv", "rdp"]
+from bract.settings.choices import Accountant
 
 SLACK = 1 + 1e-6  # of a target: rounding in the accountant is no overspending
 USELESS = 1000.0  # with a noise multiplier beyond this nothing is learned in any number of steps that one could pay

@@ -1,59 +1,118 @@
-"""What protects a client's examples in a run: one object that is trained with, accounted for and stated."""
+"""What protects examples, or whole clients, in a run: one object that samples, clips, adds noise and counts."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bract.errors import BractError
-from bract.privacy.accounting import USELESS, Accountant, Use, epsilon, noise_for
+from bract.privacy.accounting import USELESS, Use, epsilon, noise_for
+from bract.privacy.noise import SecureNoise
+from bract.privacy.spending import PrivacySpending
+from bract.settings.choices import Accountant
 from bract.settings.schema import PrivacySettings, TrainSettings
-from bract.wire.plan import Select
+from bract.settings.steps import Before, sampling_rate, steps_in_round
 
-# A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
-RATES_AN_OCTAVE = 4
+SAFE = 1 - 1e-5  # of the clip: what is rounded on the way must not let anything past it
+
+
+class Numbers(Protocol):
+    """A NumPy array or a torch tensor."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+    def __mul__(self, other: Any, /) -> Any: ...
+
+
+Values = TypeVar("Values", bound=Numbers)
 
 
 @dataclass(frozen=True)
 class Mechanism:
-    """Poisson-sampled, clipped sums with Gaussian noise: DP-SGD as it is done and as it is accounted.
+    """The Poisson-sampled Gaussian mechanism: DP-SGD as it is done and as it is accounted.
 
-    Guaranteed: training that takes its sampling rate, its clip and its noise from here, for at most
-    `steps` in each of at most `rounds` rounds, is (epsilon, delta)-differentially private under adding
-    or removing one example's part in them (the number of examples being known), for everything that is
-    computed from the noisy sums. Where clients are protected and not examples, the same holds of one
-    client's updates: then a round is one step.
+    One step, on records of which each contributes one vector:
+
+        S      each record by itself with probability `rate`                          sample
+        sum    of c · min(1, clip / ‖c‖) over the contributions c of S                scale
+        out    (sum + N(0, (sigma · clip)²) in every coordinate) / batch              noisy_mean
+
+    Guaranteed: the outputs of at most `steps` such steps in each of at most `rounds` rounds, and all that is computed
+    from them, each step's contributions computed from the outputs before it included, are together
+    (epsilon, delta)-differentially private under adding or removing one record's part in every step, the number of
+    records being known. `find` chooses `sigma` so, and `epsilon_of` never says less than what was spent. A record is
+    an example of one client, or, where whole clients are protected, one client's update: then a round is one step.
+
+    At its edges: a sample may be empty, and then noise alone is the output, as it must be; with a rate of 1 there is no
+    sampling and none is accounted; a contribution of length 0 stays, one that is no number must count as zero
+    (the caller's part, like sending nothing but outputs); with a sigma of 0 epsilon is infinite.
+
+    Not guaranteed: anything if the sample, the sums before the noise, or the noise's key or seed are told. `batch` is
+    public and fixed; dividing by the size of a sample would tell it. Numbers are floating-point ones, and the proof's
+    are real: `SecureNoise` and `SAFE` narrow that gap and do not close it. How long a step takes is not covered.
     """
 
     epsilon: float
     delta: float
     accountant: Accountant
     clip: float
-    sigma: float
+    sigma: float  # noise multiplier: of the clip
     rate: float
-    batch: float  # by which noisy sums are divided: near rate * examples, and no secret
-    steps: int  # in a round, those of a probe included
+    batch: float  # by which noisy sums are divided: near rate * records, and no secret
+    steps: int  # in a round, those before training included
     rounds: int
-    probe: int = 0  # steps that choose slots, out of `steps`
+    before: int = 0  # steps before training (LoRA-A2's probe), out of `steps`
+
+    @property
+    def deviation(self) -> float:
+        """Of the noise on a sum, in every coordinate."""
+        return self.sigma * self.clip
+
+    def sample(self, noise: SecureNoise, records: int) -> NDArray[np.int64]:
+        """Which of so many records are in a step."""
+        return noise.poisson_sample(records, self.rate)
+
+    def scale(self, length: float) -> float:
+        """By what a contribution of this length is multiplied before it is added to a sum."""
+        return min(1.0, SAFE * self.clip / length) if length else 1.0
+
+    def noisy_mean(self, clipped_sum: Values, normal: Values) -> Values:
+        """What leaves a step. `normal`: fresh standard normal numbers, one for every value that is released."""
+        noisy = clipped_sum + normal * self.deviation
+        mean: Values = noisy / self.batch
+        return mean
+
+    def use(self, rounds: int = 1) -> Use:
+        """What so many rounds cost, for the accountant."""
+        return Use(self.sigma, self.rate, self.steps * rounds)
+
+    def epsilon_of(self, uses: Iterable[Use]) -> float:
+        """What was spent by these uses, at this delta."""
+        return epsilon(uses, self.delta, self.accountant)
 
     def spent(self, rounds: int) -> float:
         """Epsilon after so many rounds."""
-        return epsilon([Use(self.sigma, self.rate, self.steps * rounds)], self.delta, self.accountant)
+        return self.epsilon_of([self.use(rounds)])
 
-    def to_json(self) -> dict[str, Any]:
-        """What the server may know of it."""
-        return {"sigma": self.sigma, "sample_rate": self.rate, "steps": self.steps}
-
-
-def coarse_rate(batch: int, examples: int) -> float:
-    """Batch / examples, to the nearest power of 2**(1/4), and at most 1."""
-    exact = batch / examples
-    return float(min(1.0, 2.0 ** (round(math.log2(exact) * RATES_AN_OCTAVE) / RATES_AN_OCTAVE)))
+    def spending(
+        self, uses: Sequence[Use], rounds: int, *, secret: bool, limit: float | None = None
+    ) -> PrivacySpending:
+        """What was spent by these uses in so many rounds. Where the noise was no secret, that is not known."""
+        spent = self.epsilon_of(uses) if secret else math.inf
+        known = None if math.isinf(spent) else spent
+        plain = tuple((use.sigma, use.rate, use.steps) for use in uses)
+        return PrivacySpending(known, self.sigma, self.rate, self.steps, rounds, plain, limit)
 
 
 def find(
-    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, select: Select | None = None
+    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, before: Iterable[Before] = ()
 ) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds of a client with so many examples.
+
+    `before` are what takes steps before training: directives of the plan. Their steps are part of the mechanism's.
 
     Raises BractError, saying what could be changed, where there is none that one would want.
     """
@@ -67,19 +126,21 @@ def find(
             f"train.batch = {train.batch}: a client has fewer examples, so it would be all of them in every step; "
             "set a smaller train.batch"
         )
-    rate = coarse_rate(train.batch, examples)
-    # From the rate and not from the exact number of examples, which the number of steps would tell.
-    epoch = math.ceil(1 / rate)
-    training = train.steps or train.epochs * epoch
-    probe = min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch
-    probe = probe if select is not None and select.probes else 0
-    steps = training + (probe if select is not None and select.extra else 0)
-    sigma = _noise(privacy, rate, steps * rounds, "rounds, train.steps or train.batch")
-    accountant: Any = privacy.accountant  # text in the settings, which have checked it
+    rate = sampling_rate(train.batch, examples)
+    steps = steps_in_round(train, examples, before, private=True)
+    sigma = _noise(privacy, rate, steps.total * rounds, "rounds, train.steps or train.batch")
     return Mechanism(
-        privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, rate,
-        train.batch, steps, rounds, probe,
-    )  # fmt: skip
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        accountant=privacy.accountant,
+        clip=privacy.clip,
+        sigma=sigma,
+        rate=rate,
+        batch=train.batch,
+        steps=steps.total,
+        rounds=rounds,
+        before=steps.before,
+    )
 
 
 def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, rounds: int) -> Mechanism:
@@ -93,18 +154,23 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
             f"{clients}; set it below {1 / (10 * clients):.0e}"
         )
     sigma = _noise(privacy, fraction, rounds, "rounds or federation.fraction")
-    accountant: Any = privacy.accountant
     return Mechanism(
-        privacy.epsilon, privacy.delta, accountant, privacy.clip, sigma, fraction,
-        max(1.0, fraction * clients), 1, rounds,
-    )  # fmt: skip
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        accountant=privacy.accountant,
+        clip=privacy.clip,
+        sigma=sigma,
+        rate=fraction,
+        batch=max(1.0, fraction * clients),
+        steps=1,
+        rounds=rounds,
+    )
 
 
 def _noise(privacy: PrivacySettings, rate: float, steps: int, lower: str) -> float:
     hint = f"raise privacy.epsilon, or lower {lower}"
-    accountant: Any = privacy.accountant
     try:
-        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, accountant)
+        sigma = noise_for(privacy.epsilon, privacy.delta, rate, steps, privacy.accountant)
     except BractError as error:
         raise BractError(f"privacy.epsilon = {privacy.epsilon:g}: {error}; {hint}") from error
     if sigma > USELESS:

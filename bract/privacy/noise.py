@@ -41,20 +41,21 @@ class SecureNoise:
         which floating-point numbers the sum it was added to can have come from (Holohan and Braghin, 2021).
         """
         total = np.zeros((2, (count + 1) // 2))
-        rooms = np.empty((5, min(BLOCK, total.shape[1])))  # made once: to be given memory takes longer than to compute
+        # Made once: to be given memory takes longer than to compute.
+        scratch = np.empty((5, min(BLOCK, total.shape[1])))
         for start in range(0, total.shape[1], BLOCK):
             into = total[:, start : start + BLOCK]
             for _ in range(4):
-                into += self._pairs(rooms[:, : into.shape[1]])
+                into += self._pairs(scratch[:, : into.shape[1]])
         total *= 0.5
         return total.reshape(-1)[:count]
 
-    def _pairs(self, rooms: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _pairs(self, scratch: NDArray[np.float64]) -> NDArray[np.float64]:
         """Independent normal numbers by Box and Muller: a length of either sign, and an angle of half a circle.
 
         They are two of the five rows that are given to compute in.
         """
-        length, angle, sine, square, other = rooms
+        length, angle, sine, square, other = scratch
         count = len(length)
         raw = np.frombuffer(self._stream.update(ZEROS[: 16 * count]), dtype=np.uint64).reshape(2, count)
         bits = other.view(np.uint64)
@@ -78,20 +79,20 @@ class SecureNoise:
         square += 1  # and its cosine
         square *= length
         angle *= length
-        rooms[0] = square
-        return rooms[:2]
+        scratch[0] = square
+        return scratch[:2]
 
-    def chosen(self, count: int, rate: float) -> NDArray[np.int64]:
-        """Which of so many are in a Poisson sample: each by itself, with this probability."""
+    def poisson_sample(self, count: int, rate: float) -> NDArray[np.int64]:
+        """Which of so many are in the sample: each by itself, with this probability."""
         return np.flatnonzero(self.uniform(count) < rate).astype(np.int64)
 
 
-def _sine(angle: NDArray[np.float64], into: NDArray[np.float64], room: NDArray[np.float64]) -> None:
+def _sine(angle: NDArray[np.float64], into: NDArray[np.float64], square: NDArray[np.float64]) -> None:
     """The sine up to an eighth of a circle, to the last bit or two: many times faster than NumPy's own there."""
-    np.multiply(angle, angle, out=room)
+    np.multiply(angle, angle, out=square)
     into.fill(TAYLOR[0])
     for factor in TAYLOR[1:]:
-        into *= room
+        into *= square
         into += factor
     into *= angle
 

@@ -12,6 +12,7 @@ from typing import Any
 from bract.errors import one_line
 from bract.files import home
 from bract.results.run_folder import read_rows
+from bract.tasks.registry import task_of
 
 MARK = "[bract] "
 CLIENTS = re.compile(r"round \d+/\d+: (\d+) of (\d+) clients")
@@ -72,8 +73,8 @@ def show_result(folder: Path | None) -> None:
         return
     rows = read_rows(folder / "rounds.jsonl")
     print()
-    print(table(rows))
     totals: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+    print(table(rows, score_of(totals)))
     print()
     print(f"strategy  {totals['strategy']}")
     print(f"report    {folder / 'report.html'}")
@@ -82,10 +83,10 @@ def show_result(folder: Path | None) -> None:
         print(f"personal  {home() / totals['personal']} (each client's own model, on its own machine)")
     print(f"results   {folder}")
     print(f"privacy   {privacy_words(totals)}")
-    between = ""
-    if totals.get("accuracy_mean") is not None:
-        between = f"; clients' mean {totals['accuracy_mean']:.4f}, worst tenth {totals['accuracy_worst']:.4f}"
-    print(f"accuracy {_figure(totals['accuracy'])} after {totals['rounds']} rounds{between}")
+    score, between = score_of(totals), ""
+    if totals.get(f"{score}_mean") is not None:
+        between = f"; clients' mean {totals[f'{score}_mean']:.4f}, worst tenth {totals[f'{score}_worst']:.4f}"
+    print(f"{score} {_figure(totals[score])} after {totals['rounds']} rounds{between}")
 
 
 def privacy_words(totals: dict[str, Any]) -> str:
@@ -102,25 +103,28 @@ def privacy_words(totals: dict[str, Any]) -> str:
 def show_price(private: Path | None, plain: Path | None) -> None:
     """The last lines of a run that ran twice, with privacy and without: what privacy gave and what it cost."""
     both = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (private, plain) if folder]
-    if len(both) < 2 or any(totals["accuracy"] is None for totals in both):
-        print("price     not known: one of the runs measured no accuracy")
+    score = score_of(both[0]) if both else ""
+    if len(both) < 2 or any(totals[score] is None for totals in both):
+        print(f"price     not known: one of the runs measured no {score}")
         return
     one, two = both
     print()
     print(f"privacy   {privacy_words(one)}")
-    print(
-        f"price     accuracy {one['accuracy']:.4f} with privacy, {two['accuracy']:.4f} without: "
-        f"{two['accuracy'] - one['accuracy']:.4f}"
-    )
+    print(f"price     {score} {one[score]:.4f} with privacy, {two[score]:.4f} without: {two[score] - one[score]:.4f}")
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Accuracy, bytes and seconds by round."""
-    lines = ["round  accuracy     bytes up   bytes down   seconds"]
+def score_of(totals: dict[str, Any]) -> str:
+    """The figure by which a run is judged, from its summary."""
+    return task_of(totals.get("task", "classify")).score
+
+
+def table(rows: list[dict[str, Any]], score: str) -> str:
+    """Score, bytes and seconds by round."""
+    lines = [f"round  {score:>8}     bytes up   bytes down   seconds"]
     for row in rows:
         down = row["download_bytes"] + row["evaluate_bytes"]
         lines.append(
-            f"{row['round']:>5}  {_figure(row['accuracy']):>8}  {row['upload_bytes']:>11,}  {down:>11,}  "
+            f"{row['round']:>5}  {_figure(row[score]):>8}  {row['upload_bytes']:>11,}  {down:>11,}  "
             f"{row['seconds']:>8.1f}"
         )
     up = sum(row["upload_bytes"] for row in rows)
@@ -129,5 +133,5 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _figure(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{accuracy:.4f}"
+def _figure(score: float | None) -> str:
+    return "-" if score is None else f"{score:.4f}"

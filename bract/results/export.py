@@ -12,6 +12,8 @@ from bract.adapter.layout import Layout, Part, Parts
 from bract.files import replacing, write_json, write_text
 from bract.models.base_model import public_name
 from bract.settings.schema import Settings
+from bract.tasks.registry import task_of
+from bract.tasks.task import Outputs, Task, Usage
 
 HEAD = "head.safetensors"
 
@@ -22,11 +24,16 @@ class Export:
 
     settings: Settings
     layout: Layout
-    labels: tuple[str, ...]
+    outputs: Outputs
     pooling: str
     clients: int
     keeps: tuple[Part, ...] = ()  # parts that stay with the clients
     personal: bool = False  # one client's own model, written by that client
+
+    @property
+    def task(self) -> Task:
+        """What it was trained for."""
+        return task_of(self.settings.model.task)
 
     @property
     def base(self) -> str:
@@ -41,7 +48,7 @@ class Export:
         """
         native, lora = self.pooling == "native", self.settings.lora
         common = {
-            "task_type": "SEQ_CLS" if native else "FEATURE_EXTRACTION",
+            "task_type": self.task.peft_type if native else "FEATURE_EXTRACTION",
             "base_model_name_or_path": self.base,
             "inference_mode": True,
             "r": lora.rank,
@@ -55,7 +62,7 @@ class Export:
         rslora = self.layout.variant == "rslora"
         return {"peft_type": "LORA", **common, "lora_alpha": lora.alpha, "lora_dropout": 0.0, "use_rslora": rslora}
 
-    def write(self, folder: Path, parts: Parts, accuracy: float | None) -> None:
+    def write(self, folder: Path, parts: Parts, score: float | None) -> None:
         """Write the folder. PEFT finds its own two files; `bract.json` holds the rest."""
         layout = self.layout
         tensors, head = peft_tensors(layout, parts), head_tensors(layout, parts)
@@ -68,9 +75,11 @@ class Export:
             save_file(tensors, temporary, metadata={"format": "pt"})
         write_json(folder / "adapter_config.json", self.config())
         about = {
+            "task": self.task.name,
             "base": self.settings.model.name,
+            "outputs": self.outputs.size,
             "pooling": self.pooling,
-            "labels": list(self.labels),
+            "labels": list(self.outputs.names),
             "max_length": self.settings.data.max_length,
             "rank": self.settings.lora.rank,
             "alpha": self.settings.lora.alpha,
@@ -78,11 +87,12 @@ class Export:
             "layout": layout.to_json(),
         }
         write_json(folder / "bract.json", about)
-        write_text(folder / "README.md", self._card(accuracy))
+        write_text(folder / "README.md", self._card(score))
 
-    def _card(self, accuracy: float | None) -> str:
-        settings, base = self.settings, json.dumps(self.base)  # quoted: it stands in code
-        figure = "not measured" if accuracy is None else f"{accuracy:.4f}"
+    def _card(self, score: float | None) -> str:
+        settings = self.settings
+        usage = Usage(json.dumps(self.base), self.pooling, self.outputs, settings.data.max_length)
+        figure = "not measured" if score is None else f"{score:.4f}"
         if settings.privacy.unit == "client" and not self.personal:
             figure = "not published: it is computed without noise"
         front = json.dumps({"library_name": "peft", "base_model": self.base, "tags": ["lora", "federated"]})
@@ -92,17 +102,13 @@ class Export:
             clients=self.clients,
             rounds=settings.rounds,
             rank=settings.lora.rank,
-            labels=len(self.labels),
+            what=self.task.describe(self.outputs),
             figure=figure,
+            score=self.task.score.capitalize(),
             variant="" if settings.lora.variant == "lora" else f" ({settings.lora.variant})",
             figure_of="this client's" if self.personal else "the clients'",
             note=self._note(),
-            plain=(NATIVE if self.pooling == "native" else POOLED).format(
-                base=base,
-                labels=len(self.labels),
-                length=settings.data.max_length,
-                pool=POOLS[self.pooling],
-            ),
+            plain=self.task.example(usage),
         )
 
     def _note(self) -> str:
@@ -146,20 +152,14 @@ def head_tensors(layout: Layout, parts: Parts) -> dict[str, Any]:
     return {t.name: np.ascontiguousarray(m) for t, m in zip(layout.head, matrices, strict=True)}
 
 
-POOLS = {
-    "native": "",
-    "mean": "(states * mask).sum(1) / mask.sum(1)",
-    "cls": "states[:, 0]",
-}
-
 CARD = """---
 {front}
 ---
 
 # LoRA adapter, trained with Bract
 
-A text classifier with {labels} labels. Method `{strategy}`, {clients} clients, {rounds} rounds, rank {rank}{variant}.
-Accuracy on {figure_of} held-out texts: {figure}.
+{what} Method `{strategy}`, {clients} clients, {rounds} rounds, rank {rank}{variant}.
+{score} on {figure_of} held-out texts: {figure}.
 {note}
 With Bract:
 
@@ -176,39 +176,3 @@ With transformers and PEFT alone:
 {plain}
 ```
 """
-
-NATIVE = """import json
-import torch
-from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-folder = "THIS_FOLDER"
-base = AutoModelForSequenceClassification.from_pretrained(
-    {base}, num_labels={labels}, ignore_mismatched_sizes=True
-)
-model = PeftModel.from_pretrained(base, folder).eval()
-tokenizer = AutoTokenizer.from_pretrained({base})
-batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")
-with torch.no_grad():
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-labels = json.load(open(folder + "/bract.json"))["labels"]
-print([labels[i] for i in logits.argmax(-1)])"""
-
-POOLED = """import json
-import torch
-from peft import PeftModel
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
-
-folder = "THIS_FOLDER"
-model = PeftModel.from_pretrained(AutoModel.from_pretrained({base}), folder).eval()
-tokenizer = AutoTokenizer.from_pretrained({base})
-head = load_file(folder + "/head.safetensors")
-batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")
-with torch.no_grad():
-    states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-    mask = batch["attention_mask"].unsqueeze(-1).float()
-    pooled = torch.nn.functional.normalize({pool}, dim=-1)
-    logits = pooled @ head["head.weight"].T + head["head.bias"]
-labels = json.load(open(folder + "/bract.json"))["labels"]
-print([labels[i] for i in logits.argmax(-1)])"""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,25 @@ from safetensors.numpy import load_file
 from bract.adapter.layout import Layout, Parts
 from bract.errors import BractError
 from bract.models import base_model
-from bract.models.lora_model import Classifier, Shape, build, pick_device
-from bract.tasks.classification import logits, tokenise
+from bract.models.lora_model import LoraModel, Shape, build, pick_device
+from bract.tasks.registry import task_of
+from bract.tasks.task import Outputs, Task
+from bract.tasks.tokens import logits, tokenise
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained classifier."""
+    """A finished model, of any task."""
 
-    model: Classifier
-    labels: tuple[str, ...]
+    model: LoraModel
+    task: Task
+    outputs: Outputs
     max_length: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of what the head gives, where they have names."""
+        return self.outputs.names
 
     @staticmethod
     def load(folder: str | Path) -> "Predictor":
@@ -36,25 +45,27 @@ class Predictor:
         if missing:
             raise BractError(f"{place / 'bract.json'} lacks {', '.join(sorted(missing))}")
         layout = Layout.from_json(about["layout"])
+        task, names = task_of(about.get("task", "classify")), tuple(about["labels"])
+        outputs = Outputs(int(about.get("outputs", len(names))), names)
         shape = Shape(
-            base_model.locate(about["base"]), about["pooling"], len(about["labels"]), int(about["rank"]),
+            base_model.locate(about["base"]), about["pooling"], outputs.size, int(about["rank"]),
             about["alpha"], ",".join(m.name for m in layout.modules), "random", int(about["seed"]),
-            int(about["max_length"]), layout.variant,
+            int(about["max_length"]), layout.variant, task.auto_class,
         )  # fmt: skip
         model = build(shape).to(pick_device())
         if model.layout != layout:
             raise BractError(f"{place} was trained for another base model than {about['base']}")
         for part, vector in _parts(place, layout).items():
             model.set(part, vector, layout)
-        return Predictor(model, tuple(about["labels"]), int(about["max_length"]))
+        return Predictor(model, task, outputs, int(about["max_length"]))
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One row a text, one column a label."""
         return logits(self.model, tokenise(texts, self.model.shape.place, self.max_length))
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """The likeliest label of each text."""
-        return [self.labels[i] for i in self.logits(texts).argmax(-1)]
+    def predict(self, texts: Sequence[str]) -> list[Any]:
+        """What the model answers to each text: of a classifier, the likeliest label."""
+        return self.task.answers(self.logits(texts), self.outputs)
 
 
 def _parts(folder: Path, layout: Layout) -> Parts:

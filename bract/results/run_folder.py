@@ -15,7 +15,9 @@ from typing import Any
 
 from bract.errors import BractError
 from bract.files import home, write_json, write_text
-from bract.settings.schema import Settings, flatten, read
+from bract.settings.flat import flatten
+from bract.settings.read import read
+from bract.settings.schema import Settings
 
 # A resumed run may have more rounds and wait longer; everything else decides the result.
 MAY_DIFFER = {"rounds", "run.resume", "run.folder", "federation.deadline"}

@@ -1,13 +1,12 @@
 """Settings that are right one by one and wrong together, and what each method does not define."""
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
-if TYPE_CHECKING:
-    from bract.settings.schema import Settings
-
-# Methods for clients that differ in rank.
-BY_RANK = ("lora-a2", "hetlora", "flexlora")
+from bract.settings import methods
+from bract.settings.flat import flatten
+from bract.settings.methods import Method, method_of, unequal
+from bract.settings.schema import Settings, StrategySettings
 
 # Ranks of thirty clients, as in LoRA-A2's experiment with unequal clients.
 POPULATIONS: dict[str, tuple[int, ...]] = {
@@ -17,7 +16,7 @@ POPULATIONS: dict[str, tuple[int, ...]] = {
 }
 
 
-def conflicts(settings: "Settings") -> list[str]:
+def conflicts(settings: Settings) -> list[str]:
     """What is wrong with settings that are each right by themselves."""
     found = []
     if settings.model.pooling == "native" and settings.lora.head_init == "labels":
@@ -40,7 +39,7 @@ def conflicts(settings: "Settings") -> list[str]:
     return found + _undefined(settings) + _unprotected(settings)
 
 
-def _unprotected(settings: "Settings") -> list[str]:
+def _unprotected(settings: Settings) -> list[str]:
     """What has no valid guarantee under privacy: refused, not run without one."""
     if settings.privacy.unit == "none":
         return []
@@ -65,13 +64,14 @@ def _unprotected(settings: "Settings") -> list[str]:
     return found
 
 
-def _unprotected_clients(settings: "Settings") -> list[str]:
+def _unprotected_clients(settings: Settings) -> list[str]:
     """What is no bounded sum of clients' updates, or is about examples alone."""
     found, strategy, privacy = [], settings.strategy, settings.privacy
-    if strategy.name == "flexlora":
+    method = method_of(strategy.name)
+    if method.no_sum:
+        alike = sorted(m.name for m in methods.METHODS if m.unequal == method.unequal and not m.no_sum)
         found.append(
-            "strategy.name = 'flexlora': merges products, which are no sum of updates that noise could be added to; "
-            "with privacy.unit = client take hetlora or lora-a2"
+            f"strategy.name = {method.name!r}: {method.no_sum}; with privacy.unit = client take {' or '.join(alike)}"
         )
     if strategy.local_b == "passed":
         found.append("strategy.local-b = 'passed': hands a client's B to the next one as it is; set it to own")
@@ -86,57 +86,61 @@ def _unprotected_clients(settings: "Settings") -> list[str]:
     return found
 
 
-def _undefined(settings: "Settings") -> list[str]:
+def _undefined(settings: Settings) -> list[str]:
     """Choices that the method does not define."""
-    found, name, lora = [], settings.strategy.name, settings.lora
-    if lora.variant == "vera" and name in BY_RANK:
+    strategy, lora, method = settings.strategy, settings.lora, method_of(settings.strategy.name)
+    found, name = _of_others(strategy, method), method.name
+    if lora.variant == "vera" and method.unequal:
         found.append(f"lora.variant = 'vera': {name} chooses among ranks, and VeRA's vectors have none")
-    if settings.strategy.weights == "norm" and name == "fedsa":
-        found.append("strategy.weights = 'norm': the server of fedsa never sees B, so it knows no norm of B·A")
-    if settings.strategy.weights == "norm" and lora.variant == "vera":
+    if strategy.weights == "norm" and method.keeps_b:
+        found.append(f"strategy.weights = 'norm': the server of {name} never sees B, so it knows no norm of B·A")
+    if strategy.weights == "norm" and lora.variant == "vera":
         found.append("strategy.weights = 'norm': is defined for B·A, not for lora.variant = 'vera'")
-    if settings.strategy.local_b == "passed":
-        if name != "fedsa":
-            found.append(f"strategy.local-b = 'passed': is fedsa's, and strategy.name = {name!r}")
-        if lora.head != "auto":
-            found.append(
-                f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed': the head passes too"
-            )
-    if (
-        settings.strategy.personal_steps
-        and (name != "fedsa" or settings.strategy.local_b != "own")
-        and (lora.head != "local")
-    ):
+    if strategy.local_b == "passed" and lora.head != "auto":
         found.append(
-            f"strategy.personal-steps = {settings.strategy.personal_steps}: nothing stays with the clients; take "
-            "strategy.name = fedsa or lora.head = local"
+            f"lora.head = {lora.head!r}: should be auto where strategy.local-b = 'passed': the head passes too"
         )
-    if name != "lora-a2":
-        found += [
-            f"strategy.{key} = {value!r}: is lora-a2's, and strategy.name = {name!r}"
-            for key, value, default in (
-                ("divide", settings.strategy.divide, "all"),
-                ("score", settings.strategy.score, "product"),
-                ("probe", settings.strategy.probe, "epoch"),
-            )
-            if value != default
-        ]
-    elif settings.strategy.score == "released" and settings.strategy.probe != "epoch":
-        found.append(f"strategy.probe = {settings.strategy.probe!r}: strategy.score = 'released' takes no probe")
-    if name == "hetlora" and settings.strategy.min_rank > lora.rank:
-        found.append(f"strategy.min-rank = {settings.strategy.min_rank}: should be at most lora.rank = {lora.rank}")
-    own_b = name == "fedsa" and settings.strategy.local_b == "own"
+    own_b = method.keeps_b and strategy.local_b == "own"
+    if strategy.personal_steps and not own_b and lora.head != "local":
+        keeping = " or ".join(m.name for m in methods.METHODS if m.keeps_b)
+        found.append(
+            f"strategy.personal-steps = {strategy.personal_steps}: nothing stays with the clients; take "
+            f"strategy.name = {keeping} or lora.head = local"
+        )
+    if "score" in method.options and strategy.score == "released" and strategy.probe != "epoch":
+        found.append(f"strategy.probe = {strategy.probe!r}: strategy.score = 'released' takes no probe")
+    if "min-rank" in method.options and strategy.min_rank > lora.rank:
+        found.append(f"strategy.min-rank = {strategy.min_rank}: should be at most lora.rank = {lora.rank}")
     if settings.data.test and (own_b or lora.head == "local"):
         what = "B" if own_b else "the head"
         found.append(f"data.test: the server has no whole model to measure, as {what} stays with the clients")
-    ranks = settings.federation.ranks
-    if ranks != "auto" and name not in BY_RANK:
-        found.append(f"federation.ranks = {ranks!r}: {name} gives all clients lora.rank; {', '.join(BY_RANK)} do not")
-    elif ranks in POPULATIONS and max(POPULATIONS[ranks]) > lora.rank:
-        found.append(f"federation.ranks = {ranks!r}: needs lora.rank of at least {max(POPULATIONS[ranks])}")
-    elif re.match(r"\d", ranks):
-        if name != "lora-a2" and float(ranks) != int(float(ranks)):
-            found.append(f"federation.ranks = {ranks!r}: should be a whole number for {name}")
-        if float(ranks) > lora.rank or float(ranks) == 0:
-            found.append(f"federation.ranks = {ranks!r}: should be above 0 and at most lora.rank = {lora.rank}")
+    return found + _ranks(settings, method)
+
+
+def _of_others(strategy: StrategySettings, method: Method) -> list[str]:
+    """Choices that are another method's. Its numbers do no harm: they are not used."""
+    values, defaults = flatten(asdict(strategy)), flatten(asdict(StrategySettings()))
+    return [
+        f"strategy.{key} = {values[key]!r}: is {other.name}'s, and strategy.name = {method.name!r}"
+        for other in methods.METHODS
+        for key in other.options
+        if key not in method.options and isinstance(values[key], str) and values[key] != defaults[key]
+    ]
+
+
+def _ranks(settings: Settings, method: Method) -> list[str]:
+    """Ranks that the method's clients cannot carry."""
+    ranks, full = settings.federation.ranks, settings.lora.rank
+    if ranks != "auto" and not method.unequal:
+        return [
+            f"federation.ranks = {ranks!r}: {method.name} gives all clients lora.rank; {', '.join(unequal())} do not"
+        ]
+    if ranks in POPULATIONS and max(POPULATIONS[ranks]) > full:
+        return [f"federation.ranks = {ranks!r}: needs lora.rank of at least {max(POPULATIONS[ranks])}"]
+    found = []
+    if re.match(r"\d", ranks):
+        if method.ranks == "whole" and float(ranks) != int(float(ranks)):
+            found.append(f"federation.ranks = {ranks!r}: should be a whole number for {method.name}")
+        if float(ranks) > full or float(ranks) == 0:
+            found.append(f"federation.ranks = {ranks!r}: should be above 0 and at most lora.rank = {full}")
     return found

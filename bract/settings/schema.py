@@ -1,77 +1,68 @@
-"""Every setting, its default and its bounds; read once, checked all together.
+"""Every setting: its type, default, bounds and meaning, in one place.
 
-The keys are Flower run-config keys: ``section.name`` with hyphens. ``pyproject.toml`` repeats
-the defaults, because Flower lets ``--run-config`` change only keys that stand there.
+The keys are Flower run-config keys: ``section.name`` with hyphens. `bract.settings.read` makes settings of such keys;
+`bract.settings.write` makes the defaults in ``pyproject.toml``, and ``docs/settings.md``, of this.
 """
 
-import difflib
-import json
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from dataclasses import asdict, field
+from typing import Literal
 
-from bract.errors import BractError
-from bract.settings.checks import conflicts
+from pydantic import StrictBool, StrictInt, StrictStr
+from pydantic.dataclasses import dataclass
 
-Value = str | int | float | bool
-
-
-def setting(
-    default: Value,
-    help: str,  # noqa: A002 - the word argparse and dataclasses' users know
-    *,
-    choices: tuple[str, ...] = (),
-    low: float = -math.inf,
-    high: float = math.inf,
-    pattern: str = "",
-    example: str = "",
-) -> Any:
-    """A field that knows its own bounds; `example` says what a `pattern` would accept."""
-    bounds = {"choices": choices, "low": low, "high": high, "pattern": pattern, "example": example}
-    return field(default=default, metadata={"help": help, **bounds})
+from bract.settings.choices import Accountant, Codec, Head, HeadInit, Pooling, Score, Variant
+from bract.settings.field import Finite, MethodName, TaskName, Written, setting
+from bract.settings.flat import Value, flatten, toml
+from bract.settings.methods import DEFAULT, METHODS
 
 
 @dataclass(frozen=True)
 class StrategySettings:
     """Which method, and how clients are weighed."""
 
-    name: str = setting(
-        "ffa", "the federated LoRA method",
-        choices=("fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"),
-    )  # fmt: skip
-    weights: str = setting(
+    name: MethodName = setting(DEFAULT, "0.1", "the federated LoRA method", example=METHODS[-1].name)
+    weights: Literal["auto", "examples", "uniform", "norm"] = setting(
         "auto",
+        "0.1",
         "how clients are weighed; auto is the method's own; norm: by the norm of what was learned",
-        choices=("auto", "examples", "uniform", "norm"),
+        example="uniform",
     )
-    divide: str = setting(
+    divide: Literal["all", "selected"] = setting(
         "all",
-        "lora-a2: a slot's change is divided by the weights of all participants, or of those that selected it",
-        choices=("all", "selected"),
+        "0.1",
+        "a slot's change is divided by the weights of all participants, or of those that selected it",
+        example="selected",
     )
-    score: str = setting(
+    score: Score = setting(
         "product",
-        "lora-a2: what makes a slot matter: the norm of the change of B·A (the paper's), of the factor's, its "
-        "effect on the loss, or, without a probe, the norm of B·A as it was last released",
-        choices=("product", "magnitude", "sensitivity", "released"),
+        "0.1",
+        "what makes a slot matter: the norm of the change of B·A (the paper's), of the factor's, its effect "
+        "on the loss, or, without a probe, the norm of B·A as it was last released",
+        example="released",
     )
-    probe: str = setting(
+    probe: Literal["epoch", "first-epoch"] = setting(
         "epoch",
-        "lora-a2: epoch: probe first and start over; first-epoch: what the probe learned is kept, and counts",
-        choices=("epoch", "first-epoch"),
+        "0.1",
+        "epoch: probe first and start over; first-epoch: what the probe learned is kept, and counts",
+        example="first-epoch",
     )
-    gamma: float = setting(0.99, "hetlora: the tail that may be pruned begins at floor(gamma · rank)", low=0.01, high=1)
-    penalty: float = setting(0.01, "hetlora: strength of the tail's penalty; 0: none", low=0, high=1e6)
-    min_rank: int = setting(1, "hetlora: no client prunes itself below this rank", low=1, high=1024)
-    local_b: str = setting(
+    gamma: Finite = setting(
+        0.99, "0.1", "the tail that may be pruned begins at floor(gamma · rank)", example=0.8, low=0.01, high=1
+    )
+    penalty: Finite = setting(0.01, "0.1", "strength of the tail's penalty; 0: none", example=0.1, low=0, high=1e6)
+    min_rank: StrictInt = setting(1, "0.1", "no client prunes itself below this rank", example=2, low=1, high=1024)
+    local_b: Literal["own", "passed"] = setting(
         "own",
-        "fedsa: each client keeps its own B and head, or one B and head pass from client to client",
-        choices=("own", "passed"),
+        "0.1",
+        "each client keeps its own B and head, or one B and head pass from client to client",
+        example="passed",
     )
-    personal_steps: int = setting(
-        0, "fedsa, local heads: steps after the last round, of what stays with the client alone, without noise", low=0
+    personal_steps: StrictInt = setting(
+        0,
+        "0.1",
+        "steps after the last round, of what stays with the client alone, without noise; also for local heads",
+        example=20,
+        low=0,
     )
 
 
@@ -79,16 +70,20 @@ class StrategySettings:
 class FederationSettings:
     """Who takes part."""
 
-    nodes: int = setting(0, "nodes to wait for; 0: all there are", low=0)
-    fraction: float = setting(1.0, "share of the nodes sampled in a round", low=1e-6, high=1)
-    deadline: float = setting(600.0, "seconds to wait: for nodes to join, and for a round", low=1)
-    quorum: float = setting(0.5, "share of the sampled that must answer", low=0, high=1)
-    ranks: str = setting(
+    nodes: StrictInt = setting(0, "0.1", "nodes to wait for; 0: all there are", example=10, low=0)
+    fraction: Finite = setting(1.0, "0.1", "share of the nodes sampled in a round", example=0.1, low=1e-6, high=1)
+    deadline: Finite = setting(
+        600.0, "0.1", "seconds to wait: for nodes to join, and for a round", example=3600.0, low=1
+    )
+    quorum: Finite = setting(0.5, "0.1", "share of the sampled that must answer", example=0.8, low=0, high=1)
+    ranks: Written = setting(
         "auto",
-        "ranks that each client carries (hetlora, flexlora) or sends on average (lora-a2), where its node's rank "
-        "does not say: a number, or a population; auto: lora.rank, for lora-a2 a quarter of it",
+        "0.1",
+        "ranks that each client carries (hetlora, flexlora) or sends on average (lora-a2), where its node's "
+        "rank does not say: a number, or a population; auto: lora.rank, for lora-a2 a quarter of it",
+        example="4",
         pattern=r"auto|uniform|heavy-tail|normal|\d{1,4}(\.\d{1,6})?",
-        example="auto, a number such as 4, or uniform, heavy-tail or normal",
+        form="auto, a number such as 4, or uniform, heavy-tail or normal",
     )
 
 
@@ -96,11 +91,10 @@ class FederationSettings:
 class ModelSettings:
     """The frozen base model."""
 
-    name: str = setting("minilm", "minilm, a folder, or a hub id")
-    pooling: str = setting(
-        "auto",
-        "what the head reads; native is the model's own classification head",
-        choices=("auto", "native", "mean", "cls"),
+    name: StrictStr = setting("minilm", "0.1", "minilm, a folder, or a hub id", example="/models/my-encoder")
+    task: TaskName = setting("classify", "0.1", "what it is trained for", example="classify")
+    pooling: Literal["auto", Pooling] = setting(
+        "auto", "0.1", "what the head reads; native is the model's own classification head", example="mean"
     )
 
 
@@ -108,25 +102,29 @@ class ModelSettings:
 class LoraSettings:
     """The adapter and the head beside it."""
 
-    rank: int = setting(8, "ranks of each adapted module", low=1, high=1024)
-    alpha: float = setting(16.0, "the adapter is scaled by alpha / rank", low=1e-6)
-    targets: str = setting(
+    rank: StrictInt = setting(8, "0.1", "ranks of each adapted module", example=16, low=1, high=1024)
+    alpha: Finite = setting(16.0, "0.1", "the adapter is scaled by alpha / rank", example=32.0, low=1e-6)
+    targets: StrictStr = setting(
         "attention",
-        "attention: what PEFT adapts by default (query and value); all-linear: every linear map of "
-        "the encoder; else module names, comma separated",
+        "0.1",
+        "attention: what PEFT adapts by default (query and value); all-linear: every linear map of the "
+        "encoder; else module names, comma separated",
+        example="query,key,value",
     )
-    variant: str = setting(
+    variant: Variant = setting(
         "lora",
+        "0.1",
         "rslora: scaled by alpha / sqrt(rank); vera: two vectors a module are trained, on frozen random matrices",
-        choices=("lora", "rslora", "vera"),
+        example="rslora",
     )
-    head: str = setting(
+    head: Literal["auto", Head] = setting(
         "auto",
+        "0.1",
         "auto: local for fedsa, else frozen where its start is made from label names, else shared",
-        choices=("auto", "frozen", "shared", "local"),
+        example="shared",
     )
-    head_init: str = setting(
-        "auto", "auto: labels for sentence encoders, else random", choices=("auto", "random", "labels")
+    head_init: Literal["auto", HeadInit] = setting(
+        "auto", "0.1", "auto: labels for sentence encoders, else random", example="random"
     )
 
 
@@ -134,38 +132,49 @@ class LoraSettings:
 class DataSettings:
     """What is learned, and how it is split."""
 
-    source: str = setting(
+    source: Written = setting(
         "demo",
+        "0.1",
         "demo, file:/absolute/path (CSV, JSONL, Parquet), hub:owner/name, or node: each node's own data-path",
+        example="file:/data/tickets.csv",
         pattern=r"demo|node|file:/.+|hub:[\w.-]+(/[\w.-]+)?",
-        example="demo, node, file:/absolute/path.csv or hub:owner/name",
+        form="demo, node, file:/absolute/path.csv or hub:owner/name",
     )
-    text: str = setting("text", "the column that holds the text")
-    label: str = setting("label", "the column that holds the label")
-    labels: str = setting(
+    text: StrictStr = setting("text", "0.1", "the column that holds the text", example="message")
+    label: StrictStr = setting("label", "0.1", "the column that holds the label", example="intent")
+    labels: Written = setting(
         "",
+        "0.1",
         "a JSON file: list of label names, or names with their descriptions",
+        example="/data/labels.json",
         pattern=r"|/.+",
-        example="an absolute path",
+        form="an absolute path",
     )
-    test: str = setting(
+    test: Written = setting(
         "",
+        "0.1",
         "a file that the server measures on, beside the clients' own part",
+        example="/data/test.csv",
         pattern=r"|/.+",
-        example="an absolute path",
+        form="an absolute path",
     )
-    holdout: float = setting(0.2, "share of a client's data held out for measuring", low=0, high=0.9)
-    holdout_mix: str = setting(
+    holdout: Finite = setting(
+        0.2, "0.1", "share of a client's data held out for measuring", example=0.1, low=0, high=0.9
+    )
+    holdout_mix: Literal["own", "independent"] = setting(
         "own",
+        "0.1",
         "labels of what a client holds out: own: a part of its data; independent: drawn by itself, by the same rule",
-        choices=("own", "independent"),
+        example="independent",
     )
-    max_length: int = setting(64, "tokens of a text that are read", low=4, high=8192)
-    partition: str = setting(
+    max_length: StrictInt = setting(64, "0.1", "tokens of a text that are read", example=128, low=4, high=8192)
+    partition: Written = setting(
         "auto",
+        "0.1",
         "auto: the demo's branches, else iid",
+        example="dirichlet:0.1",
         pattern=r"auto|iid|dirichlet:\d*\.?\d+|pathological:[1-9]\d*|natural:.+",
-        example="iid, dirichlet:0.1, pathological:2 or natural:column",
+        form="iid, dirichlet:0.1, pathological:2 or natural:column",
     )
 
 
@@ -173,66 +182,98 @@ class DataSettings:
 class TrainSettings:
     """Training on a client."""
 
-    epochs: int = setting(1, "passes over the client's data in a round, where steps is 0", low=1)
-    steps: int = setting(5, "steps in a round; 0: as many as epochs says", low=0)
-    batch: int = setting(64, "examples in a step, under privacy on average", low=1)
-    lr: float = setting(
+    epochs: StrictInt = setting(
+        1, "0.1", "passes over the client's data in a round, where steps is 0", example=2, low=1
+    )
+    steps: StrictInt = setting(5, "0.1", "steps in a round; 0: as many as epochs says", example=20, low=0)
+    batch: StrictInt = setting(64, "0.1", "examples in a step, under privacy on average", example=32, low=1)
+    lr: Finite = setting(
         0.0,
+        "0.1",
         "learning rate of A and of the head, for MiniLM; larger models want less; 0: 0.004, under noise 0.02",
+        example=0.001,
         low=0,
     )
-    lr_ratio: float = setting(5.0, "multiplies the learning rate of B", low=0)
-    optimizer: str = setting("adamw", "fresh in every round", choices=("adamw", "sgd"))
-    engine: str = setting("auto", "what computes gradients; auto: fused if exact", choices=("auto", "opacus", "fused"))
-    precision: str = setting("float32", "of products with frozen weights", choices=("float32", "bfloat16"))
+    lr_ratio: Finite = setting(5.0, "0.1", "multiplies the learning rate of B", example=1.0, low=0)
+    optimizer: Literal["adamw", "sgd"] = setting("adamw", "0.1", "fresh in every round", example="sgd")
+    engine: Literal["auto", "opacus", "fused"] = setting(
+        "auto", "0.1", "what computes gradients; auto: fused if exact", example="opacus"
+    )
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32", "0.1", "of products with frozen weights", example="bfloat16"
+    )
 
 
 @dataclass(frozen=True)
 class PrivacySettings:
     """What is guaranteed to the clients' examples."""
 
-    unit: str = setting(
+    unit: Literal["none", "example", "client"] = setting(
         "example",
+        "0.1",
         "what is protected: nothing, each example (by its client), or each client (by the server, who is trusted)",
-        choices=("none", "example", "client"),
+        example="client",
     )
-    epsilon: float = setting(8.0, "the target over the whole run", low=0.01, high=1000)
-    delta: float = setting(1e-5, "well below one in the number of examples or clients", low=1e-12, high=0.01)
-    clip: float = setting(1.0, "the longest that an example's gradient or a client's update may be", low=1e-6, high=1e6)
-    clip_groups: str = setting(
+    epsilon: Finite = setting(8.0, "0.1", "the target over the whole run", example=3.0, low=0.01, high=1000)
+    delta: Finite = setting(
+        1e-05, "0.1", "well below one in the number of examples or clients", example=1e-6, low=1e-12, high=0.01
+    )
+    clip: Finite = setting(
+        1.0,
+        "0.1",
+        "the longest that an example's gradient or a client's update may be",
+        example=0.5,
+        low=1e-6,
+        high=1e6,
+    )
+    clip_groups: Literal["all", "head"] = setting(
         "all",
+        "0.1",
         "all: one clip over everything that trains; head: the factors and the head each for themselves",
-        choices=("all", "head"),
+        example="head",
     )
-    accountant: str = setting("prv", "how epsilon is counted; prv is tight", choices=("prv", "rdp"))
-    joins: int = setting(0, "rounds that a client may join, for which its noise is set; 0: all", low=0)
-    share_metrics: bool = setting(False, "send exact example counts and training losses, which nothing protects")
-    test_seed: str = setting("", "for tests alone: noise that anyone can predict, which protects nothing")
+    accountant: Accountant = setting("prv", "0.1", "how epsilon is counted; prv is tight", example="rdp")
+    joins: StrictInt = setting(
+        0, "0.1", "rounds that a client may join, for which its noise is set; 0: all", example=3, low=0
+    )
+    share_metrics: StrictBool = setting(
+        False, "0.1", "send exact example counts and training losses, which nothing protects", example=True
+    )
+    test_seed: StrictStr = setting(
+        "", "0.1", "for tests alone: noise that anyone can predict, which protects nothing", example="7"
+    )
 
 
 @dataclass(frozen=True)
 class WireSettings:
     """How payloads are written."""
 
-    codec: str = setting("float32", "the numbers in a payload", choices=("float32", "float16", "int8"))
+    codec: Codec = setting("float32", "0.1", "the numbers in a payload", example="float16")
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """Where the results go."""
 
-    folder: str = setting(
-        "", "absolute; default: a new one under ~/.bract/runs", pattern=r"|/.+", example="/absolute/folder"
+    folder: Written = setting(
+        "",
+        "0.1",
+        "absolute; default: a new one under ~/.bract/runs",
+        example="/results/first",
+        pattern=r"|/.+",
+        form="/absolute/folder",
     )
-    resume: bool = setting(False, "go on from the folder's checkpoint")
+    resume: StrictBool = setting(False, "0.1", "go on from the folder's checkpoint", example=True)
 
 
 @dataclass(frozen=True)
 class Settings:
     """All settings of a run."""
 
-    rounds: int = setting(5, "rounds of training", low=1)
-    seed: int = setting(0, "of partitions, sampling, first values and batches", low=0, high=2**31 - 1)
+    rounds: StrictInt = setting(5, "0.1", "rounds of training", example=20, low=1)
+    seed: StrictInt = setting(
+        0, "0.1", "of partitions, sampling, first values and batches", example=1, low=0, high=2**31 - 1
+    )
     strategy: StrategySettings = field(default_factory=StrategySettings)
     federation: FederationSettings = field(default_factory=FederationSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -251,100 +292,3 @@ class Settings:
         """TOML that Flower's ``--run-config`` takes."""
         lines = [f"{key} = {toml(value)}" for key, value in self.flat().items()]
         return "\n".join(lines) + "\n"
-
-
-def read(values: Mapping[str, Any]) -> Settings:
-    """Settings from run-config values; all faults are reported in one error.
-
-    Keys that are missing keep their defaults. Keys that Bract does not know are refused, with
-    the nearest one that it does.
-    """
-    known = declared()
-    faults: list[str] = []
-    taken: dict[str, Value] = {}
-    for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            faults.append(f"{key}: no such setting; the nearest is {near[0]}")
-            continue
-        fault, taken[key] = _checked(key, value, known[key])
-        if fault:
-            faults.append(fault)
-    if not faults:
-        settings = _build(taken)
-        faults = conflicts(settings)
-        if not faults:
-            return settings
-    raise BractError("; ".join(faults))
-
-
-def declared() -> dict[str, Any]:
-    """Every key with the dataclass field that declares it."""
-    found: dict[str, Any] = {}
-    for top in fields(Settings):
-        section = top.default_factory() if callable(top.default_factory) else None
-        if is_dataclass(section):
-            found |= {f"{_hyphens(top.name)}.{_hyphens(f.name)}": f for f in fields(section)}
-        else:
-            found[top.name] = top
-    return found
-
-
-def _checked(key: str, value: Any, declared_field: Any) -> tuple[str, Value]:
-    default, bounds = declared_field.default, declared_field.metadata
-    kind = type(default)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if kind is str and type(value) in (int, float) and bounds["pattern"]:
-        value = str(value)  # federation.ranks = 4 means what "4" does
-    if type(value) is not kind:
-        name = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
-        return f"{key} = {value!r}: should be {name}, such as {json.dumps(default)}", default
-    if bounds["choices"] and value not in bounds["choices"]:
-        near = difflib.get_close_matches(str(value), bounds["choices"], n=1, cutoff=0.0)
-        return (
-            f"{key} = {value!r}: should be one of {', '.join(bounds['choices'])}; the nearest is {near[0]}"
-        ), default
-    if kind in (int, float) and not (math.isfinite(value) and bounds["low"] <= value <= bounds["high"]):
-        return f"{key} = {value!r}: should be {_range(bounds['low'], bounds['high'])}", default
-    if bounds["pattern"] and not re.fullmatch(bounds["pattern"], value):
-        return f"{key} = {value!r}: should be {bounds['example']}", default
-    return "", value
-
-
-def _range(low: float, high: float) -> str:
-    if math.isinf(high):
-        return f"at least {low:g}"
-    return f"between {low:g} and {high:g}"
-
-
-def _build(values: Mapping[str, Value]) -> Settings:
-    sections: dict[str, Any] = {}
-    for top in fields(Settings):
-        prefix = f"{_hyphens(top.name)}."
-        inner = {
-            key.removeprefix(prefix).replace("-", "_"): value for key, value in values.items() if key.startswith(prefix)
-        }
-        if callable(top.default_factory):
-            sections[top.name] = type(top.default_factory())(**inner)
-        elif top.name in values:
-            sections[top.name] = values[top.name]
-    return Settings(**sections)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys with hyphens."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        key = prefix + _hyphens(name)
-        flat |= flatten(value, f"{key}.") if isinstance(value, dict) else {key: value}
-    return flat
-
-
-def toml(value: Value) -> str:
-    """A value as TOML writes it: as JSON does, but without its pairs of surrogates."""
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _hyphens(name: str) -> str:
-    return name.replace("_", "-")

@@ -1,18 +1,56 @@
-"""How many steps a client trains in a round."""
+"""How many optimizer steps a client takes in a round: counted here and nowhere else."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
 
 from bract.settings.schema import TrainSettings
 
-
-def steps_of(train: TrainSettings, examples: int) -> int:
-    """Steps in a round for a client with this many examples."""
-    return train.steps or train.epochs * -(-examples // train.batch)
+# A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
+RATES_AN_OCTAVE = 4
 
 
-def probe_steps(train: TrainSettings, examples: int) -> int:
-    """Steps of a probe: one epoch.
+class Before(Protocol):
+    """What takes steps before training: a directive of a plan."""
 
-    Where `train.steps` rules instead of epochs, at most a fifth of them: LoRA-A2 probes for one epoch
-    and trains for five.
+    @property
+    def within(self) -> bool:
+        """Whether they are the first of the round's own steps."""
+
+    def steps(self, train: TrainSettings, epoch: int) -> int:
+        """How many, where so many make a pass over the client's examples."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps before training (LoRA-A2's probe), and those of training after them."""
+
+    before: int
+    training: int
+
+    @property
+    def total(self) -> int:
+        """All of a round: what is trained for, and accounted for."""
+        return self.before + self.training
+
+
+def sampling_rate(batch: int, examples: int) -> float:
+    """Batch / examples, to the nearest power of 2**(1/4), and at most 1: the rate of a private client's draws."""
+    exact = batch / examples
+    return float(min(1.0, 2.0 ** (round(math.log2(exact) * RATES_AN_OCTAVE) / RATES_AN_OCTAVE)))
+
+
+def steps_in_round(train: TrainSettings, examples: int, before: Iterable[Before] = (), *, private: bool) -> Steps:
+    """The steps of a round for a client with so many examples; none for one that has none.
+
+    Where each example is protected (`private`), an epoch is one over the sampling rate and not over the exact number of
+    examples, which the number of steps would tell.
     """
-    epoch = -(-examples // train.batch)
-    return min(epoch, -(-train.steps // 5)) if train.steps else epoch
+    if not examples:
+        return Steps(0, 0)
+    epoch = math.ceil(1 / sampling_rate(train.batch, examples)) if private else math.ceil(examples / train.batch)
+    counts = [(one.steps(train, epoch), one.within) for one in before]
+    first = sum(count for count, _ in counts)
+    own = train.steps or train.epochs * epoch
+    return Steps(first, own - sum(count for count, within in counts if within))

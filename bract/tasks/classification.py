@@ -1,82 +1,161 @@
-"""Tokenised examples, and measuring a model on them. Both sides measure with this code."""
+"""Text classification: one text, one of several labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from bract.batching import by_length
-from bract.models.lora_model import Classifier, batch_of, tokenizer
+from bract.errors import BractError
+from bract.settings.schema import DataSettings
+from bract.tasks.labels import described_by, in_words, read_labels
+from bract.tasks.task import Bound, Examples, Figures, Outputs, Rows, Sums, Table, Usage
+from bract.tasks.tokens import logits, tokenise
 
-MOST = 4096  # tokens measured together
-
-Tokens = Sequence[NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Tokenised texts with the numbers of their labels."""
-
-    tokens: Tokens
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.tokens)
+# Label names leave the device: a column that was named by mistake, of texts or of ids, must not.
+MOST_LABELS, LONGEST_LABEL = 1000, 200
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What measuring reports: sums, so that clients' figures add up exactly."""
+class Classification:
+    """A `Task`: the head has a row for each label."""
 
-    examples: int
-    correct: int
-    loss: float
+    name: str = "classify"
+    score: str = "accuracy"
+    higher: bool = True
+    auto_class: str = "AutoModelForSequenceClassification"
+    peft_type: str = "SEQ_CLS"
+
+    @property
+    def sums(self) -> Mapping[str, Bound]:
+        """Texts that it has right, and their losses."""
+        return {"correct": Bound(1, whole=True), "loss": Bound(1e6)}
+
+    def columns(self, data: DataSettings) -> Mapping[str, str]:
+        """A text and its label."""
+        return {"text": data.text, "label": data.label}
+
+    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str], place: str) -> Table:
+        """The rows that have both."""
+        texts, labels = columns["text"], columns["label"]
+        keep = [i for i in range(len(texts)) if texts[i] and labels[i] and (not group or group[i])]
+        if not keep:
+            raise BractError(f"{place} holds no row with both a text and a label")
+        kept = tuple(labels[i] for i in keep)
+        groups = tuple(group[i] for i in keep) if group else ()
+        return Table({"text": tuple(texts[i] for i in keep), "label": kept}, kept, groups)
+
+    def outputs(self, data: DataSettings, table: Table, described: Mapping[str, str]) -> Outputs:
+        """The classes: of `data.labels` in its order, else those of the data, sorted."""
+        found = set(table.columns["label"])
+        if data.labels:
+            names, descriptions = read_labels(Path(data.labels))
+            unknown = sorted(found - set(names))
+            if unknown:
+                raise BractError(f"data.labels: {data.labels} lacks labels that the data has: {', '.join(unknown[:5])}")
+            return Outputs(len(names), names, descriptions)
+        names = tuple(sorted(found))
+        if len(names) > max(2, min(MOST_LABELS, len(table) // 3)) or max(map(len, names)) > LONGEST_LABEL:
+            raise BractError(
+                f"data.label = {data.label!r}: {len(names)} different values in {len(table)} rows, the longest of "
+                f"{max(map(len, names))} characters, look like no labels; if they are, list them in data.labels"
+            )
+        words = tuple(described_by(name, described[name]) if name in described else in_words(name) for name in names)
+        return Outputs(len(names), names, words)
+
+    def require_known(self, table: Table, outputs: Outputs, place: str) -> None:
+        """Every label must be one of the head's."""
+        unknown = sorted(set(table.columns["label"]) - set(outputs.names))
+        if unknown:
+            raise BractError(f"data.test: {place} has labels that training never saw: {', '.join(unknown[:5])}")
+
+    def examples(self, table: Table, rows: Rows, outputs: Outputs, place: str, length: int) -> Examples:
+        """Labels numbered in the order of the head's rows."""
+        number = {name: i for i, name in enumerate(outputs.names)}
+        classes = np.array([number[label] for label in table.take("label", rows)], dtype=np.int64)
+        return Examples(tokenise(table.take("text", rows), place, length), classes)
+
+    def losses(self, model: Any, ids: Any, mask: Any, targets: Any) -> Any:
+        """The cross-entropy of each text."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(model(ids, mask), targets, reduction="none")
+
+    def measure(self, model: Any, held: Examples) -> Sums:
+        """How many of the texts the model gets right, and the sum of their losses."""
+        import torch
+        from torch.nn import functional
+
+        found, labels = torch.from_numpy(logits(model, held.tokens)), torch.from_numpy(held.targets)
+        loss = functional.cross_entropy(found.double(), labels, reduction="sum")
+        return {"examples": len(held), "correct": int((found.argmax(-1) == labels).sum()), "loss": float(loss)}
+
+    def figures(self, sums: Mapping[str, float]) -> Figures:
+        """The share that is right, and the mean loss."""
+        return {"accuracy": sums["correct"] / sums["examples"], "loss": sums["loss"] / sums["examples"]}
+
+    def answers(self, logits: NDArray[np.float32], outputs: Outputs) -> list[Any]:
+        """The likeliest label of each text."""
+        return [outputs.names[i] for i in logits.argmax(-1)]
+
+    def describe(self, outputs: Outputs) -> str:
+        """How many labels it has."""
+        return f"A text classifier with {outputs.size} labels."
+
+    def example(self, usage: Usage) -> str:
+        """By the whole model where it has a head of its own, else by the pooled encoder and the head beside it."""
+        return (NATIVE if usage.pooling == "native" else POOLED).format(
+            base=usage.base, labels=usage.outputs.size, length=usage.length, pool=POOLS[usage.pooling]
+        )
 
 
-def examples(texts: Sequence[str], labels: Sequence[str], names: Sequence[str], place: str, length: int) -> Examples:
-    """Texts tokenised, labels numbered in the order of `names`."""
-    number = {name: i for i, name in enumerate(names)}
-    classes = np.array([number[label] for label in labels], dtype=np.int64)
-    return Examples(tokenise(texts, place, length), classes)
+CLASSIFICATION = Classification()
+
+POOLS = {
+    "native": "",
+    "mean": "(states * mask).sum(1) / mask.sum(1)",
+    "cls": "states[:, 0]",
+}
 
 
-def tokenise(texts: Sequence[str], place: str, length: int) -> Tokens:
-    """Token ids, cut at `length`."""
-    if not texts:
-        return []
-    encoded = _tokenizer(place)(list(texts), truncation=True, max_length=length)["input_ids"]
-    return [np.array(ids, dtype=np.int32) for ids in encoded]
+NATIVE = """import json
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = "THIS_FOLDER"
+base = AutoModelForSequenceClassification.from_pretrained(
+    {base}, num_labels={labels}, ignore_mismatched_sizes=True
+)
+model = PeftModel.from_pretrained(base, folder).eval()
+tokenizer = AutoTokenizer.from_pretrained({base})
+batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")
+with torch.no_grad():
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+labels = json.load(open(folder + "/bract.json"))["labels"]
+print([labels[i] for i in logits.argmax(-1)])"""
+
+POOLED = """import json
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+folder = "THIS_FOLDER"
+model = PeftModel.from_pretrained(AutoModel.from_pretrained({base}), folder).eval()
+tokenizer = AutoTokenizer.from_pretrained({base})
+head = load_file(folder + "/head.safetensors")
+batch = tokenizer(["a text"], truncation=True, max_length={length}, padding=True, return_tensors="pt")
+with torch.no_grad():
+    states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    mask = batch["attention_mask"].unsqueeze(-1).float()
+    pooled = torch.nn.functional.normalize({pool}, dim=-1)
+    logits = pooled @ head["head.weight"].T + head["head.bias"]
+labels = json.load(open(folder + "/bract.json"))["labels"]
+print([labels[i] for i in logits.argmax(-1)])"""
 
 
-def pad_id(place: str) -> int:
-    """The token that fills short texts; it is masked."""
-    return int(_tokenizer(place).pad_token_id)
-
-
-@lru_cache(maxsize=2)
-def _tokenizer(place: str) -> Any:
-    return tokenizer(place)
-
-
-@torch.no_grad()
-def logits(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
-    """Logits in the order of the texts, computed in groups of like lengths."""
-    found = np.zeros((len(tokens), model.shape.labels), dtype=np.float32)
-    pad = pad_id(model.shape.place)
-    for rows in by_length([len(ids) for ids in tokens], most=MOST):
-        ids, mask = batch_of([tokens[i] for i in rows], pad, model.device)
-        found[rows] = model(ids, mask).float().cpu().numpy()
-    return found
-
-
-def measure(model: Classifier, held: Examples) -> Measured:
-    """How many of the examples the model gets right, and the sum of its losses."""
-    found = torch.from_numpy(logits(model, held.tokens))
-    labels = torch.from_numpy(held.labels)
-    loss = functional.cross_entropy(found.double(), labels, reduction="sum")
-    return Measured(len(held), int((found.argmax(-1) == labels).sum()), float(loss))
+losses = CLASSIFICATION.losses
+from bract.tasks.tokens import pad_id as pad_id

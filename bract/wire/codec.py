@@ -1,14 +1,14 @@
 """How numbers are written in a payload: float32, float16, or int8 with a scale per row."""
 
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Vector
+from bract.settings.choices import Codec
 
-Codec = Literal["float32", "float16", "int8"]
-CODECS: tuple[Codec, ...] = ("float32", "float16", "int8")
+CODECS: tuple[Codec, ...] = get_args(Codec)
 
 Widths = NDArray[np.int64]
 

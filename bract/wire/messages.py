@@ -2,13 +2,14 @@
 
 import json
 import re
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from bract.errors import BractError, one_line
+from bract.privacy.spending import PrivacySpending
 
 # Message types. Flower routes them by these strings.
 JOIN = "query.join"
@@ -23,12 +24,12 @@ REPORT = "report"
 METRICS = "metrics"
 PRIVACY = "privacy"
 
+LINE = "line"  # the entry of the record of privacy
+
 NPY_HEADER = 128  # bytes that NumPy's format puts before a row of bytes
 MAX_NPY_HEADER = 256
 NPY_1_0 = b"\x93NUMPY\x01\x00"
 ROW_OF_BYTES = re.compile(rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d{1,18}),\), \} *\n")
-
-PRIVACY_FIELDS = ("epsilon", "sigma", "sample_rate", "steps", "rounds", "limit")
 
 Status = Literal["done", "abstained"]
 
@@ -75,22 +76,21 @@ def report(content: RecordDict) -> tuple[Status, str]:
     raise BractError("the reply does not say what became of the task")
 
 
-def privacy_line(content: RecordDict) -> dict[str, Any] | None:
+def spending_record(spending: PrivacySpending) -> ConfigRecord:
+    """What a client's ledger says of this run, for its reply."""
+    return ConfigRecord({LINE: json.dumps(spending.to_json())})
+
+
+def privacy_spending(content: RecordDict) -> PrivacySpending | None:
     """What the client's ledger says of this run; None where there is no privacy."""
     record = content.get(PRIVACY)
     if record is None:
         return None
     try:
-        value = json.loads(str(record["line"]))
-        line = {key: None if value[key] is None else float(value[key]) for key in PRIVACY_FIELDS}
-        uses = [[float(sigma), float(rate), float(steps)] for sigma, rate, steps in value["uses"]]
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        value = json.loads(str(record[LINE]))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BractError(f"the reply's privacy line cannot be read ({type(error).__name__})") from error
-    if any(number is not None and not 0 <= number < 1e12 for row in (line.values(), *uses) for number in row):
-        raise BractError("the reply's privacy line is out of bounds")
-    if any(line[key] is None for key in PRIVACY_FIELDS if key not in ("epsilon", "limit")):
-        raise BractError("the reply's privacy line lacks a number")
-    return {**line, "uses": uses}
+    return PrivacySpending.from_json(value)
 
 
 def metric(content: RecordDict, name: str, most: float = 1e9) -> float:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bract.adapter.layout import PARTS, Layout, Part, Parts
 from bract.errors import BractError
-from bract.wire.codec import CODECS, Codec, decode, encode, encoded_size
+from bract.settings.choices import Codec
+from bract.wire.codec import CODECS, decode, encode, encoded_size
 
 MAGIC = b"BRCT"
 VERSION = 1

@@ -1,57 +1,23 @@
 """What the server asks of one client in one round. The client obeys it and knows no method."""
 
 import json
-import math
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 from flwr.app import ConfigRecord
+from numpy.typing import NDArray
 
 from bract.adapter.layout import PARTS, Part
+from bract.directives.directive import Directive, Scope
+from bract.directives.registry import parsed, require_fit, written
 from bract.errors import BractError
 
 KEY = "plan"
-
-Score = Literal["product", "magnitude", "sensitivity", "released"]
-SCORES: tuple[Score, ...] = ("product", "magnitude", "sensitivity", "released")
-
-
-@dataclass(frozen=True)
-class Select:
-    """The client chooses `count` slots itself: a probe, a score, and the best of the whole model.
-
-    `released` is a score of the factors that came down, and takes no probe.
-    """
-
-    count: int
-    score: Score = "product"
-    reuse: bool = False  # the probe is the first part of training, not an extra that is put back
-
-    @property
-    def probes(self) -> bool:
-        """Whether choosing takes training."""
-        return self.score != "released"
-
-    @property
-    def extra(self) -> bool:
-        """Whether it takes training beside that of the turn itself."""
-        return self.probes and not self.reuse
-
-
-@dataclass(frozen=True)
-class Prune:
-    """The client may give up the tail of its ranks: those from floor(keep * rank) on, but never below `least`.
-
-    While it trains, the tail's norm is held down with the strength `penalty`.
-    """
-
-    keep: float
-    penalty: float
-    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,8 +27,8 @@ class Plan:
     A part that is neither received nor kept has its initial value, drawn from the seed: so a
     frozen A is the same everywhere and never travels. `slots` are those that the client carries
     (None: all): they come down, are trained and go up; the others are zero, as if they were not
-    there. With `select` it trains and sends only those that it chooses, and with `prune` it may
-    carry fewer from then on. With `changes` it sends what it learned, not what it then has.
+    there. `do` are directives: what the client does beyond training these parts, such as selecting
+    the slots that it sends. With `changes` it sends what it learned, not what it then has.
     `rank` is what the server believes the client's own configuration to say, and `joined` the last round
     of which it has had this client's reply, so that a client which has lost what it kept can tell.
     """
@@ -74,15 +40,33 @@ class Plan:
     receives: tuple[Part, ...] = ()
     keeps: tuple[Part, ...] = ()
     slots: tuple[int, ...] | None = None
-    select: Select | None = None
-    prune: Prune | None = None
+    do: tuple[Directive, ...] = ()
     changes: bool = False
     rank: float | None = None
     joined: int = 0
 
     def to_record(self) -> ConfigRecord:
         """The plan as a Flower record: one string, so that it costs one entry."""
-        return ConfigRecord({KEY: json.dumps(asdict(self), separators=(",", ":"))})
+        value = {field.name: getattr(self, field.name) for field in fields(self)} | {"do": written(self.do)}
+        return ConfigRecord({KEY: json.dumps(value, separators=(",", ":"))})
+
+    @property
+    def carried(self) -> NDArray[np.int64] | None:
+        """The slots as an index; None for all."""
+        return None if self.slots is None else np.array(self.slots, dtype=np.int64)
+
+    def scope(self, slots: int) -> Scope:
+        """What directives must fit, for a layout with so many slots."""
+        return Scope(self.trains, self.slots, slots if self.slots is None else len(self.slots))
+
+    @property
+    def remembers(self) -> bool:
+        """Whether something of this round stays on the client's disk."""
+        return bool(self.keeps) or any(directive.keeps_notes for directive in self.do)
+
+    def measuring(self) -> "Plan":
+        """The same model, to be measured and not trained."""
+        return replace(self, trains=(), sends=(), changes=False, do=tuple(d for d in self.do if d.measures))
 
     @staticmethod
     def from_record(record: Mapping[str, Any], slots: int) -> "Plan":
@@ -107,40 +91,21 @@ class Plan:
             any(a >= b for a, b in pairwise(plan.slots)) or any(not 0 <= s < slots for s in plan.slots)
         ):
             raise BractError(f"the plan's slots should rise from 0 to {slots - 1} at most")
-        _check(plan, slots if plan.slots is None else len(plan.slots))
+        if plan.changes and not set(plan.sends) <= set(plan.trains):
+            raise BractError("the plan asks for the change of a part that it does not train")
+        require_fit(plan.do, plan.scope(slots))
         return plan
 
 
 def _parsed(value: dict[str, Any]) -> Plan:
-    chosen, select, prune, rank = (value.pop(key) for key in ("slots", "select", "prune", "rank"))
+    slots, rank, do = (value.pop(key) for key in ("slots", "rank", "do"))
     return Plan(
         round=int(value.pop("round")),
         federation=str(value.pop("federation")),
         joined=int(value.pop("joined")),
-        slots=None if chosen is None else tuple(operator.index(s) for s in chosen),
-        select=None if select is None else Select(int(select.pop("count")), **select),
-        prune=None if prune is None else Prune(float(prune["keep"]), float(prune["penalty"]), int(prune["least"])),
+        slots=None if slots is None else tuple(operator.index(s) for s in slots),
+        do=parsed(do),
         rank=None if rank is None else float(rank),
         changes=bool(value.pop("changes")),
         **{key: tuple(parts) for key, parts in value.items()},
     )
-
-
-def _check(plan: Plan, slots: int) -> None:
-    """What a plan asks for must be possible, and must not take more than it says."""
-    factors = [part for part in plan.trains if part != "head"]
-    if plan.select is not None and not (
-        1 <= plan.select.count <= slots and plan.select.score in SCORES and len(factors) == 1
-    ):
-        raise BractError("the plan's selection asks for an unknown score, for no slot or for more than there are")
-    if plan.prune is not None and not (
-        0 < plan.prune.keep <= 1
-        and 0 <= plan.prune.penalty < math.inf
-        and plan.prune.least >= 1
-        and plan.slots
-        and plan.select is None
-        and (not plan.trains or {"A", "B"} <= set(plan.trains))
-    ):
-        raise BractError("the plan's pruning is out of bounds")
-    if plan.changes and not set(plan.sends) <= set(plan.trains):
-        raise BractError("the plan asks for the change of a part that it does not train")

@@ -4,38 +4,39 @@ import hashlib
 import sys
 from functools import lru_cache
 
-import numpy as np
-from flwr.common.logger import log
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from bract.adapter.layout import Layout, Parts
 from bract.data.partition import Partition
-from bract.data.tables import LabelSet, Table, label_set, load, stamp
+from bract.data.tables import described, load, stamp
 from bract.files import home, locked
-from bract.models.lora_model import Classifier, Shape, build, pick_device
+from bract.log import log
+from bract.models.lora_model import LoraModel, Shape, build, pick_device
 from bract.settings.schema import DataSettings
-from bract.tasks.classification import Examples, examples, pad_id, tokenise
+from bract.tasks.registry import task_of
+from bract.tasks.task import Outputs, Table
+from bract.tasks.tokens import pad_id, tokenise
 from client_app.data.shards import Shard, Shared, read, write
 
 WARNING = 30
 
 
 @lru_cache(maxsize=1)
-def dataset(settings: DataSettings, seed: int) -> tuple[Table, LabelSet]:
-    """The whole table and its classes."""
-    table = load(settings, seed)
-    return table, label_set(settings, table)
+def dataset(settings: DataSettings, seed: int, task: str) -> tuple[Table, Outputs]:
+    """The whole table, and what a model is to give for its rows."""
+    kind = task_of(task)
+    table = load(settings, seed, kind)
+    return table, kind.outputs(settings, table, described(settings))
 
 
 @lru_cache(maxsize=1)
-def partition(settings: DataSettings, seed: int, clients: int) -> Partition:
+def partition(settings: DataSettings, seed: int, task: str, clients: int) -> Partition:
     """Who has which rows."""
-    return Partition(dataset(settings, seed)[0], settings, clients, seed)
+    return Partition(dataset(settings, seed, task)[0], settings, clients, seed)
 
 
 @lru_cache(maxsize=1)
-def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int) -> Shared | None:
+def shared(settings: DataSettings, seed: int, task: str, clients: int, place: str, run: int) -> Shared | None:
     """All clients' examples as the workers of a simulation share them: the first that asks makes the file.
 
     A worker that finds it reads no text. None where this is no worker of a simulation, and where nothing can be
@@ -43,7 +44,7 @@ def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int
     """
     if not simulated():
         return None
-    asked = repr((settings, seed, clients, place, stamp(settings)))
+    asked = repr((settings, seed, task, clients, place, stamp(settings)))
     folder = home() / "tokens"
     path = folder / f"{run}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.safetensors"
     try:
@@ -52,8 +53,8 @@ def shared(settings: DataSettings, seed: int, clients: int, place: str, run: int
         if (found := read(path, clients)) is None:
             with locked(folder / "lock"):
                 if (found := read(path, clients)) is None:
-                    _, labels = dataset(settings, seed)
-                    write(path, labels, (tokenised(settings, seed, clients, i, place) for i in range(clients)))
+                    _, outputs = dataset(settings, seed, task)
+                    write(path, outputs, (tokenised(settings, seed, task, clients, i, place) for i in range(clients)))
                     found = read(path, clients)
     except (OSError, SafetensorError) as error:
         log(WARNING, "workers share no tokenised texts: %s", error)
@@ -70,21 +71,20 @@ def simulated() -> bool:
 
 
 @lru_cache(maxsize=4096)
-def shard(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
+def shard(settings: DataSettings, seed: int, task: str, clients: int, client: int, place: str) -> Shard:
     """One client's examples, tokenised once."""
-    return tokenised(settings, seed, clients, client, place)
+    return tokenised(settings, seed, task, clients, client, place)
 
 
-def tokenised(settings: DataSettings, seed: int, clients: int, client: int, place: str) -> Shard:
+def tokenised(settings: DataSettings, seed: int, task: str, clients: int, client: int, place: str) -> Shard:
     """One client's examples."""
-    table, labels = dataset(settings, seed)
-    rows = partition(settings, seed, clients).shard(client)
-
-    def of(which: NDArray[np.int64]) -> Examples:
-        texts, classes = [table.texts[i] for i in which], [table.labels[i] for i in which]
-        return examples(texts, classes, labels.names, place, settings.max_length)
-
-    return Shard(of(rows.train), of(rows.holdout))
+    table, outputs = dataset(settings, seed, task)
+    rows = partition(settings, seed, task, clients).shard(client)
+    train, holdout = (
+        task_of(task).examples(table, which, outputs, place, settings.max_length)
+        for which in (rows.train, rows.holdout)
+    )
+    return Shard(train, holdout)
 
 
 _stamps: dict[DataSettings, tuple[tuple[int, int], ...]] = {}
@@ -106,7 +106,7 @@ def layout(shape: Shape) -> Layout:
 
 
 @lru_cache(maxsize=1)
-def classifier(shape: Shape) -> Classifier:
+def model(shape: Shape) -> LoraModel:
     """The model, on the device, shared by all clients that this process plays."""
     return build(shape).to(pick_device())
 
@@ -114,6 +114,6 @@ def classifier(shape: Shape) -> Classifier:
 @lru_cache(maxsize=1)
 def first_parts(shape: Shape, descriptions: tuple[str, ...], length: int) -> Parts:
     """Every part's first values. Callers copy before they change."""
-    model = classifier(shape)
-    labels = [ids.tolist() for ids in tokenise(descriptions, shape.place, length)]
-    return model.initial_parts(model.layout, labels, pad_id(shape.place))
+    found = model(shape)
+    texts = [ids.tolist() for ids in tokenise(descriptions, shape.place, length)]
+    return found.initial_parts(found.layout, texts, pad_id(shape.place))

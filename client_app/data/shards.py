@@ -6,8 +6,9 @@ it when the run has ended; of runs by other commands the last few stay. A node's
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bract.data.tables import LabelSet
 from bract.files import replacing
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples, Outputs
 
 KEPT = 4  # files of so many runs
 
@@ -32,9 +32,9 @@ class Shard:
 
 @dataclass(frozen=True)
 class Shared:
-    """The classes, and every client's shard."""
+    """What the head is to give, and every client's shard."""
 
-    labels: LabelSet
+    outputs: Outputs
     shards: Sequence[Shard]
 
 
@@ -54,22 +54,22 @@ class Packed(Sequence[NDArray[np.int32]]):
         return self._tokens[self._ends[text] : self._ends[text + 1]]
 
 
-def write(path: Path, labels: LabelSet, shards: Iterable[Shard]) -> None:
+def write(path: Path, outputs: Outputs, shards: Iterable[Shard]) -> None:
     """Write what `read` gives. No other process may be writing into this folder."""
-    tokens, lengths, classes, counts = [], [], [], []
+    tokens, lengths, targets, counts = [], [], [], []
     for shard in shards:
         for part in (shard.train, shard.holdout):
             tokens.append(np.concatenate([np.zeros(0, np.int32), *part.tokens]))
             lengths.append(np.array([len(ids) for ids in part.tokens], dtype=np.int64))
-            classes.append(part.labels)
+            targets.append(part.targets)
             counts.append(len(part))
     arrays = {
         "tokens": np.concatenate(tokens),
         "ends": np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
-        "classes": np.concatenate(classes),
+        "targets": np.concatenate(targets),
         "counts": np.array(counts, dtype=np.int64),
     }
-    told = {"names": json.dumps(labels.names), "descriptions": json.dumps(labels.descriptions)}
+    told = {"outputs": json.dumps(asdict(outputs))}
     for left in path.parent.glob(".*"):  # by a writer that was killed
         left.unlink(missing_ok=True)
     with replacing(path) as temporary:
@@ -84,16 +84,20 @@ def read(path: Path, clients: int) -> Shared | None:
     try:
         with safe_open(path, framework="pt") as file:  # for torch it maps the file, for NumPy it copies
             told = file.metadata() or {}
-            labels = LabelSet(tuple(json.loads(told["names"])), tuple(json.loads(told["descriptions"])))
-            tokens, ends, classes, counts = (
-                file.get_tensor(name).numpy() for name in ("tokens", "ends", "classes", "counts")
+            outputs = _outputs(json.loads(told["outputs"]))
+            tokens, ends, targets, counts = (
+                file.get_tensor(name).numpy() for name in ("tokens", "ends", "targets", "counts")
             )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    whole = len(counts) == 2 * clients and (counts >= 0).all() and bounds[-1] == len(classes) == len(ends) - 1
+    whole = len(counts) == 2 * clients and (counts >= 0).all() and bounds[-1] == len(targets) == len(ends) - 1
     if not (whole and ends[0] == 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(tokens)):
         return None
     spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-    parts = [Examples(Packed(tokens, ends, *span), classes[slice(*span)]) for span in spans]
-    return Shared(labels, [Shard(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)])
+    parts = [Examples(Packed(tokens, ends, *span), targets[slice(*span)]) for span in spans]
+    return Shared(outputs, [Shard(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)])
+
+
+def _outputs(value: dict[str, Any]) -> Outputs:
+    return Outputs(int(value["size"]), tuple(value["names"]), tuple(value["descriptions"]))

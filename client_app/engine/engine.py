@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples
 from client_app.privacy.clip import Clip
 
 Rows = NDArray[np.int64]

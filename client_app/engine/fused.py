@@ -12,12 +12,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bract import batching
 from bract.errors import BractError
 from bract.models.lora_model import Classifier, batch_of
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples, Losses
 from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import Flat, Piece
 from client_app.engine.fused_layers import Site, adapted, frozen, head
@@ -43,7 +42,8 @@ class FusedEngine:
     is the product of. Both come under the one clip.
     """
 
-    def __init__(self, model: Classifier, flat: Flat, kernel: Kernel, *, pad: int) -> None:
+    def __init__(self, model: Classifier, flat: Flat, kernel: Kernel, *, losses: Losses, pad: int) -> None:
+        self._losses = losses
         self._model, self._flat, self._pad, self.kernel = model, flat, pad, kernel
         self._pieces = {id(piece.parameter): piece for piece in flat.pieces}
         self._anchor = torch.zeros((), device=flat.device, requires_grad=True)
@@ -138,13 +138,13 @@ class FusedEngine:
     def add(self, examples: Examples, rows: Rows, total: Tensor, clip: Clip | None) -> Tensor:
         """One forward and one backward pass."""
         ids, mask = batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
-        labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
+        targets = torch.from_numpy(examples.targets[rows]).to(self._model.device)
         self._count, self._alone, self._heads, self._called = len(rows), clip is not None, [], set()
         self._into = total[None, : self._flat.factors] if clip is None else self._rows_of(len(rows))
         for piece in self._flat.pieces:
             piece.parameter.grad = None
         self._prefix.start(examples, rows)
-        losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
+        losses = self._losses(self._model, ids, mask, targets)
         self._prefix.end()
         losses.sum().backward()
         if any(piece.parameter.grad is not None for piece in self._flat.pieces):
@@ -154,7 +154,8 @@ class FusedEngine:
                 self._add_head(total, linear, x, g)
         else:
             self._add_clipped(total, clip)
-        return losses.detach().sum()
+        total_loss: Tensor = losses.detach().sum()
+        return total_loss
 
     def _rows_of(self, count: int) -> Tensor:
         """A row of zeros for each example: a map that the model does not use leaves them."""

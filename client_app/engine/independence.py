@@ -35,7 +35,7 @@ def probe(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tens
     return batch_of(texts, pad, model.device)
 
 
-def require_apart(model: Classifier, *, pad: int) -> None:
+def require_independent(model: Classifier, *, pad: int) -> None:
     """Raise if the model does not compute each text by itself.
 
     Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's maps

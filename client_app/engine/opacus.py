@@ -4,11 +4,10 @@ import numpy as np
 import torch
 from opacus.grad_sample import GradSampleHooks
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bract.errors import BractError
 from bract.models.lora_model import Classifier, batch_of
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples, Losses
 from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import Flat, Piece
 from client_app.engine.independence import SHARED
@@ -24,7 +23,8 @@ class OpacusEngine:
     is updated.
     """
 
-    def __init__(self, model: Classifier, flat: Flat, *, pad: int) -> None:
+    def __init__(self, model: Classifier, flat: Flat, *, losses: Losses, pad: int) -> None:
+        self._losses = losses
         self._model, self._flat, self._pad = model, flat, pad
         self._rows, self._called = 0, set[nn.Module]()
         self._hooks: GradSampleHooks | None = None
@@ -67,13 +67,13 @@ class OpacusEngine:
         if clip is not None and self._hooks is None:
             self._hook()
         ids, mask = batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
-        labels = torch.from_numpy(examples.labels[rows]).to(self._model.device)
+        targets = torch.from_numpy(examples.targets[rows]).to(self._model.device)
         self._rows, self._called = len(rows), set()
         for piece in self._flat.pieces:
             piece.parameter.grad_sample = None  # type: ignore[attr-defined]  # Opacus's own
             piece.parameter.grad = None
         # One loss an example, summed: a mean would make an example's gradient depend on the others.
-        losses = functional.cross_entropy(self._model(ids, mask), labels, reduction="none")
+        losses = self._losses(self._model, ids, mask, targets)
         losses.sum().backward()
         if clip is None:
             for piece in self._flat.pieces:
@@ -81,7 +81,8 @@ class OpacusEngine:
                     piece.of(total).add_(piece.parameter.grad)
         else:
             self._add_clipped(len(rows), total, clip)
-        return losses.detach().sum()
+        total_loss: Tensor = losses.detach().sum()
+        return total_loss
 
     def _add_clipped(self, count: int, total: Tensor, clip: Clip) -> None:
         each = torch.cat([self._of(piece, count) for piece in self._flat.pieces], dim=1)

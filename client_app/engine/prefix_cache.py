@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bract.batching import by_length
 from bract.models.lora_model import Classifier, batch_of
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples
 from client_app.engine.engine import Rows
 
 SHELF = 64 << 20  # bytes: a client whose texts' states are more than this computes them anew each time

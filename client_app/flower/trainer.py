@@ -9,38 +9,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-import httpx
-from flwr.app import Context, Error, Message, RecordDict
-from flwr.app.message import remove_content_from_message
-from flwr.common.constant import ErrorCode, SubStatus
-from flwr.common.logger import log
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.message_pb2 import Message as MessageProto
-from flwr.proto.runtime_pb2 import AcquireTaskRequest
-from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
-)
-from flwr.supercore.protobuf.client import ProtobufClientInterceptor
-from flwr.supercore.retry import make_simple_http_retry_invoker
-from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+from flwr.app import Context, Message, RecordDict
 
 from bract.errors import BractError
 from bract.files import replacing
+from bract.log import log
+from client_app.flower import runtime
 
 INFO, ERROR = 20, 40
 PAUSE = 0.1  # seconds between two looks for a task
 SHARE = 0.5  # of the machine's memory: with more it ends after its answer, and is started afresh
 FULL, STOPPED = 75, 76  # the exit codes that say so
-ASKING = frozenset({"/flwr.proto.Runtime/AcquireTask"})  # what the secret is for; all else has the task's own token
 
 
 def main() -> int:
@@ -57,21 +39,18 @@ def main() -> int:
     # trained is thrown away as if the power had failed, which the ledger and the state are made for.
     signal.signal(signal.SIGINT, stopped)
     under_way.report(address)
-    import client_app.handlers  # noqa: F401 - torch and all that is slow, before the first message comes
+    import client_app.local_round  # noqa: F401 - torch and all that is slow, before the first message comes
 
-    with closing(
-        address, SuperExecAuthHttpInterceptor(master_secret=secret.read_bytes(), protected_methods=ASKING)
-    ) as link:
+    with runtime.acquiring(address, secret.read_bytes()) as acquire:
         log(INFO, "resident trainer ready")
-        wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
         while True:
-            token = link.AcquireTask(wanted).token
+            token = acquire()
             if not token:
                 time.sleep(PAUSE)
                 continue
             try:
                 work(address, token, under_way)
-            except httpx.HTTPError as error:
+            except runtime.ApiError as error:
                 log(ERROR, "resident trainer: the SuperNode did not take the answer (%s)", error)
             if resident() > SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
                 log(INFO, "resident trainer: above %.0f %% of the machine's memory, starting afresh", 100 * SHARE)
@@ -90,9 +69,7 @@ class UnderWay:
     def keep(self, token: str, message: Message) -> None:
         """Before the answer is begun."""
         with replacing(self.path) as temporary:
-            temporary.write_bytes(
-                token.encode() + b"\n" + message_to_proto(remove_content_from_message(message)).SerializeToString()
-            )
+            temporary.write_bytes(token.encode() + b"\n" + runtime.head_to_bytes(message))
             temporary.chmod(0o600)
 
     def forget(self) -> None:
@@ -103,54 +80,42 @@ class UnderWay:
         """If one is left, its error is the answer."""
         if not self.path.exists():
             return
-        token, _, proto = self.path.read_bytes().partition(b"\n")
+        token, _, head = self.path.read_bytes().partition(b"\n")
         self.forget()  # first: it is said once, whatever comes of it
-        message = message_from_proto(MessageProto.FromString(proto))
+        message = runtime.head_from_bytes(head)
         why = "the node's trainer was ended over this message (out of memory?); the node has started another"
         log(ERROR, "resident trainer: %s", why)
-        with suppress(httpx.HTTPError), closing(address, RuntimeTokenHttpInterceptor(token.decode())) as link:
+        with suppress(runtime.ApiError), runtime.task(address, token.decode()) as task:
             context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
-            push_message(link, Message(Error(ErrorCode.CLIENT_APP_CRASHED, why), reply_to=message), context)
-            push_task_output(link, None, SubStatus.FAILED, why)
+            task.push(runtime.crashed(message, why), context)
+            task.finish(None, why)
 
 
 def work(address: str, token: str, under_way: UnderWay) -> None:
     """Answer one task's message. A fault is an answer too."""
+    with runtime.task(address, token) as task:
+        try:
+            with task.heartbeat():  # it ends before the last word: that of a finished task would interrupt
+                message, context = task.pull()
+                under_way.keep(token, message)
+                log(INFO, "resident trainer: answering a %s message", message.metadata.message_type)
+                reply, why = answer(message, context)
+                task.push(reply, context)
+        finally:
+            under_way.forget()
+        task.finish(context, why)
+
+
+def answer(message: Message, context: Context) -> tuple[Message, str]:
+    """The reply, and what went wrong, if anything."""
     from client_app.app import app
 
-    with closing(address, RuntimeTokenHttpInterceptor(token)) as link:
-        heart = HeartbeatSender(make_task_heartbeat_fn_http(link))
-        heart.start()
-        status, why = SubStatus.COMPLETED, ""
-        try:
-            message, context, _, _ = pull_task_input(link)
-            under_way.keep(token, message)
-            log(INFO, "resident trainer: answering a %s message", message.metadata.message_type)
-            try:
-                reply = app(message, context)
-            except Exception as error:
-                status, why = SubStatus.FAILED, f"{type(error)}:<'{error}'>"  # in Flower's own words
-                log(ERROR, "the client raised an exception", exc_info=None if isinstance(error, BractError) else error)
-                reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message)
-            push_message(link, reply, context)
-        finally:
-            heart.stop()  # first: a heartbeat of a finished task would interrupt
-            under_way.forget()
-        push_task_output(link, context, status, why)
-
-
-@contextmanager
-def closing(address: str, guard: ProtobufClientInterceptor) -> Iterator[RuntimeHttpClient]:
-    """A link to the SuperNode on this machine."""
-    link = RuntimeHttpClient.from_server_address(
-        server_address=address, insecure=True, root_certificates=None,
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), guard],
-        retry_invoker=make_simple_http_retry_invoker(),
-    )  # fmt: skip
     try:
-        yield link
-    finally:
-        link.close()
+        return app(message, context), ""
+    except Exception as error:
+        why = f"{type(error)}:<'{error}'>"  # in Flower's own words
+        log(ERROR, "the client raised an exception", exc_info=None if isinstance(error, BractError) else error)
+        return runtime.raised(message, why), why
 
 
 def resident() -> int:

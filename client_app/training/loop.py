@@ -1,6 +1,7 @@
 """Local training of one client."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,16 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Part, Parts
+from bract.directives.directive import Shaping
 from bract.models.lora_model import Classifier
-from bract.privacy.mechanism import Mechanism
-from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.settings.steps import steps_of
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples, Losses
 from client_app.engine.flat_buffer import Flat
-from client_app.engine.independence import require_apart
+from client_app.engine.independence import require_independent
 from client_app.engine.select_engine import pick
-from client_app.penalty import Penalty, Tails
+from client_app.privacy.private import Private
 from client_app.training.optimizer import Descent
 from client_app.training.plain_gradients import PlainGradients
 from client_app.training.private_gradients import PrivateGradients
@@ -39,15 +38,6 @@ class Trained:
     head_share: float = 0.0  # of the squared length of clipped gradients
 
 
-@dataclass(frozen=True)
-class Private:
-    """How the gradients of a private training are made."""
-
-    mechanism: Mechanism
-    noise: SecureNoise
-    groups: str = "all"
-
-
 def train(
     model: Classifier,
     examples: Examples,
@@ -55,16 +45,17 @@ def train(
     parts: tuple[Part, ...],
     rng: np.random.Generator,
     *,
+    losses: Losses,
     pad: int,
     slots: NDArray[np.int64] | None = None,
-    steps: int | None = None,
-    penalty: Penalty | None = None,
+    steps: int,
+    shapings: Sequence[Shaping] = (),
     gradients: bool = False,
     private: Private | None = None,
 ) -> Trained:
     """Train the named parts of the model in place, and nothing else.
 
-    Where slots are named, nothing outside them moves. `steps` None: as the settings say.
+    Where slots are named, nothing outside them moves. `shapings` add their terms to every step's gradient.
     With `private`, every step's gradients are its noisy sums, and all else is computed from those.
     """
     start = time.perf_counter()
@@ -73,20 +64,19 @@ def train(
     for piece in flat.pieces:
         piece.parameter.requires_grad_(True)
     descent = Descent(flat, settings, settings.lr or (RATE if private is None else RATE_UNDER_NOISE))
-    tails = None if penalty is None else Tails(flat, penalty)
+    shapes = [shaping(flat.positions) for shaping in shapings]
     summed = flat.zeros() if gradients else None
-    steps = steps_of(settings, len(examples)) if steps is None else steps
     total, seen = torch.zeros((), device=model.device), 0
     if private is not None:
-        require_apart(model, pad=pad)
-    with pick(settings, model, flat, pad=pad) as engine:
+        require_independent(model, pad=pad)
+    with pick(settings, model, flat, losses=losses, pad=pad) as engine:
         source: PlainGradients | PrivateGradients = PlainGradients(engine, flat, settings.batch, rng)
         if private is not None:
             source = PrivateGradients(engine, flat, private.mechanism, private.noise, groups=private.groups)
         for rows in source.draws(len(examples), steps):
             gradient, loss = source.gradient(examples, rows)
-            if tails is not None:  # of the values alone: the same whatever the examples are
-                tails.pull(descent.values, gradient)
+            for shape in shapes:  # of the values alone: the same whatever the examples are
+                shape(descent.values, gradient)
             if summed is not None:
                 summed += gradient
             descent.step(gradient)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples
 from client_app.engine.engine import Engine
 from client_app.engine.flat_buffer import Flat
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from bract.errors import BractError
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.tasks.classification import Examples
+from bract.tasks.task import Examples
 from client_app.engine.engine import Engine
 from client_app.engine.flat_buffer import Flat
 from client_app.privacy.clip import Clip
@@ -20,7 +20,7 @@ class PrivateGradients:
     """A noisy mean of clipped gradients, of everything that trains.
 
     Guaranteed: one example more or less changes the sum before the noise by at most `mechanism.clip` in
-    Euclidean length, over all trained values together; the noise has mechanism.sigma times that in every
+    Euclidean length, over all trained values together; the noise has `mechanism.deviation` in every
     coordinate; each example is in a draw by itself with mechanism.rate. Values outside `flat.inside` count
     as not trained: their gradients are zero before the clip, and they get no noise. A parameter that would
     train and is not among them is an error (BractError) before anything is updated.
@@ -42,7 +42,7 @@ class PrivateGradients:
     def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
         """Poisson draws: their sizes vary, and one may be empty."""
         for _ in range(steps):
-            yield self._noise.chosen(examples, self._mechanism.rate)
+            yield self._mechanism.sample(self._noise, examples)
 
     def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Of one step, of a whole draw; and the draw's summed loss, which is private data."""
@@ -50,6 +50,5 @@ class PrivateGradients:
         self._engine.start()
         for some in self._engine.split(examples, rows, clipped=True):
             loss += self._engine.add(examples, some, total, self._clip)
-        mechanism, inside = self._mechanism, self._flat.inside
-        noise = torch.from_numpy(self._noise.normal(self._flat.size)).to(total) * (mechanism.sigma * mechanism.clip)
-        return (total + (noise if inside is None else noise * inside)) / mechanism.batch, loss
+        normal, inside = torch.from_numpy(self._noise.normal(self._flat.size)).to(total), self._flat.inside
+        return self._mechanism.noisy_mean(total, normal if inside is None else normal * inside), loss

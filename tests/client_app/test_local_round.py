@@ -5,14 +5,20 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from bract.adapter.initial import draw
+from bract.directives.prune import Prune
+from bract.directives.select import Select, best, scores
 from bract.errors import BractError
-from bract.settings.schema import read
-from bract.tasks.classification import pad_id
+from bract.settings.read import read
+from bract.settings.schema import TrainSettings
+from bract.settings.steps import Steps, steps_in_round
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import pad_id
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import Payload, pack, unpack
-from bract.wire.plan import Plan, Prune, Select
-from client_app.local_round import Client
-from client_app.select import best, scores
+from bract.wire.plan import Plan
+from client_app.client import Client
+from client_app.local_round import train_round
+from client_app.measuring import evaluate
 from client_app.state import ClientState, Kept
 from client_app.training.loop import train
 
@@ -41,14 +47,14 @@ def content(client, plan, parts):
 
 
 def answer(client, plan, parts):
-    reply = client.train(content(client, plan, parts))
+    reply = train_round(client, content(client, plan, parts))
     return unpack(client.layout, get_payload(reply[PAYLOAD] and reply), round=plan.round, parts=plan.sends)
 
 
 def net_of(client):
     from client_app.data import cache
 
-    return cache.classifier(client.shape)
+    return cache.model(client.shape)
 
 
 BOTH = ("A", "B")
@@ -75,7 +81,7 @@ def test_a_payload_with_other_slots_than_the_plan_s_is_refused(client):
     sent = content(me, Plan(1, "f", BOTH, BOTH, BOTH, slots=(0, 5)), parts)
     sent[PLAN] = told.to_record()
     with pytest.raises(BractError, match="slots that came down are not those of the plan"):
-        me.train(sent)
+        train_round(me, sent)
 
 
 @pytest.mark.parametrize("score", ["product", "magnitude", "sensitivity"])
@@ -83,7 +89,7 @@ def test_a_payload_with_other_slots_than_the_plan_s_is_refused(client):
 def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
     me = client()
     layout, parts = me.layout, parts_of(me.layout)
-    plan = Plan(3, "f", (part,), (part,), BOTH, select=Select(5, score), changes=True)
+    plan = Plan(3, "f", (part,), (part,), BOTH, do=(Select(5, score),), changes=True)
     got = answer(me, plan, parts)
     after = net_of(me).get(part)
 
@@ -94,7 +100,8 @@ def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
     shard, settings = me.shard.train, me.settings.train
     probe = train(
         net, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
-        pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch), gradients=True,
+        losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch),
+        gradients=True,
     )  # fmt: skip
     other = "A" if part == "B" else "B"
     change = net.get(part) - parts[part]
@@ -114,24 +121,24 @@ def test_the_probe_leaves_no_trace(client):
     """What is trained after a probe is what would be trained without one, over the same slots."""
     me = client()
     layout, parts = me.layout, parts_of(me.layout)
-    every = Plan(3, "f", ("B",), ("B",), BOTH, select=Select(layout.slots), changes=True)
+    every = Plan(3, "f", ("B",), ("B",), BOTH, do=(Select(layout.slots),), changes=True)
     plain = Plan(3, "f", ("B",), ("B",), BOTH, changes=True)
     assert (answer(me, every, parts).parts["B"] == answer(me, plain, parts).parts["B"]).all()
 
 
 def test_a_probe_is_one_epoch_or_a_fifth_of_the_steps():
-    from bract.settings.schema import TrainSettings
-    from bract.settings.steps import probe_steps
+    def probe(**train):
+        return steps_in_round(TrainSettings(batch=8, **train), 100, [Select(1)], private=False)
 
-    assert probe_steps(TrainSettings(batch=8, steps=0, epochs=5), 100) == 13
-    assert probe_steps(TrainSettings(batch=8, steps=20), 100) == 4
-    assert probe_steps(TrainSettings(batch=8, steps=12), 100) == 3
-    assert probe_steps(TrainSettings(batch=8, steps=500), 100) == 13  # never more than an epoch
+    assert probe(steps=0, epochs=5) == Steps(13, 65)
+    assert probe(steps=20) == Steps(4, 20)
+    assert probe(steps=12) == Steps(3, 12)
+    assert probe(steps=500) == Steps(13, 500)  # never more than an epoch
 
 
 def hetlora(layout, round_, rank, **rule):
     slots = tuple(layout.first(rank).tolist())
-    return Plan(round_, "f", BOTH, BOTH, BOTH, slots=slots, prune=Prune(**rule))
+    return Plan(round_, "f", BOTH, BOTH, BOTH, slots=slots, do=(Prune(**rule),))
 
 
 def test_a_client_prunes_its_tail_and_remembers(client):
@@ -140,12 +147,12 @@ def test_a_client_prunes_its_tail_and_remembers(client):
     # A penalty far above the loss: the tail shrinks, so it goes: floor(0.5 * 4) = 2.
     plan = hetlora(layout, 1, 4, keep=0.5, penalty=50.0)
     assert answer(me, plan, parts).slots.tolist() == layout.first(2).tolist()
-    assert ClientState("f", 0).load(layout, 2).rank == 2
+    assert ClientState("f", 0).load(layout, 2).notes == {"rank": "2"}
     # The server, or its reply, may be behind: the client still carries two, and after another prune one.
     again = answer(me, hetlora(layout, 2, 4, keep=0.99, penalty=50.0), parts)
     assert len(again.slots) // len(layout.modules) == 1
     # It measures with what it carries.
-    me.evaluate(content(me, hetlora(layout, 2, 4, keep=0.5, penalty=0.0), parts))
+    evaluate(me, content(me, hetlora(layout, 2, 4, keep=0.5, penalty=0.0), parts))
     assert (
         net_of(me).get("B") == layout.whole("B", layout.cut("B", parts["B"], layout.first(1)), layout.first(1))
     ).all()
@@ -158,7 +165,7 @@ def test_a_plan_that_cannot_be_is_refused(client, change):
     me = client()
     plan = replace(hetlora(me.layout, 1, 4, keep=0.5, penalty=0.0), **change)
     with pytest.raises(BractError, match="the plan trains nothing|not the first ranks of every module"):
-        me.train(content(me, plan, parts_of(me.layout)))
+        train_round(me, content(me, plan, parts_of(me.layout)))
 
 
 def test_nothing_is_pruned_where_the_tail_grew(client):
@@ -167,7 +174,7 @@ def test_nothing_is_pruned_where_the_tail_grew(client):
     parts["B"][:] = 0  # as in round 1: the tail's size is zero, and cannot shrink
     got = answer(me, hetlora(me.layout, 1, 4, keep=0.5, penalty=50.0), parts)
     assert got.slots.tolist() == list(range(me.layout.slots))
-    assert ClientState("f", 0).load(me.layout, 2).rank == 4
+    assert ClientState("f", 0).load(me.layout, 2).notes == {"rank": "4"}
 
 
 def test_the_penalty_is_the_product_of_the_tail_s_norms(client):
@@ -177,7 +184,7 @@ def test_the_penalty_is_the_product_of_the_tail_s_norms(client):
     results = {}
     for penalty in (0.0, 0.5):
         plan = hetlora(layout, 1, 4, keep=0.5, penalty=penalty)
-        me.train(content(me, plan, parts))
+        train_round(me, content(me, plan, parts))
         results[penalty] = {part: net_of(me).get(part) for part in BOTH}
     tail = layout.first(4)[layout.first(4) % 4 >= 2]
     where = {part: layout.positions(part, tail) for part in BOTH}
@@ -196,10 +203,10 @@ def test_a_rank_that_changed_in_the_configuration_is_named(client):
     for rank, words in ((2.0, "is 2, it joined this run with 4"), (None, "is none, it joined this run with 4")):
         me = client(rank=rank)
         with pytest.raises(BractError, match=f"client 0: rank in its node's configuration {words}; set it back"):
-            me.train(content(me, plan, parts))
+            train_round(me, content(me, plan, parts))
         with pytest.raises(BractError, match=words):
-            me.evaluate(content(me, plan, parts))
-    client(rank=4.0).train(content(client(rank=4.0), plan, parts))
+            evaluate(me, content(me, plan, parts))
+    train_round(client(rank=4.0), content(client(rank=4.0), plan, parts))
 
 
 @pytest.mark.parametrize("rank", ["4", 0, -1, True, 10**6])
@@ -216,5 +223,5 @@ def test_state_of_another_layout_is_named_and_stays(client):
     state.save(other, 1, Kept({"B": np.ones(other.size("B"), np.float32)}))
     plan = Plan(2, "f", BOTH, ("A",), ("A",), ("B",))
     with pytest.raises(BractError, match=f"local state .* belongs to layout {other.fingerprint.hex()}, this run has"):
-        me.train(content(me, plan, parts_of(me.layout)))
+        train_round(me, content(me, plan, parts_of(me.layout)))
     assert (state.load(other, 2).parts["B"] == 1).all()

@@ -7,7 +7,8 @@ import pytest
 from bract.data.tables import identity
 from bract.errors import BractError
 from bract.results.run_folder import read_rows
-from bract.settings.schema import DataSettings, read
+from bract.settings.read import read
+from bract.settings.schema import DataSettings
 from client_app import policy
 from client_app.data import cache
 from client_app.privacy.ledger import ledger_path
@@ -113,3 +114,11 @@ def test_what_is_kept_of_a_file_goes_when_it_changes(tmp_path):
     tiny_data(path, copies=3)
     cache.refresh(settings)
     assert len(cache.dataset(settings, 0)[0]) == 48
+
+
+@pytest.mark.parametrize("wrong", [{"data-path": "/"}, {"data-path": "/a\nb"}, {"labels-path": "/"}])
+def test_a_path_that_is_none_is_refused_without_its_name(wrong):
+    with pytest.raises(BractError, match="absolute path") as caught:
+        policy.data({"data-path": "/secret.csv", **wrong}, DataSettings(source="node"))
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

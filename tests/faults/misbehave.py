@@ -19,6 +19,7 @@ from bract.adapter.layout import Layout, Parts
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import HEADER, Payload, pack
 from client_app import local_round
+from client_app.client import Client
 from client_app.training import loop
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def after(kind: str, place: str, plan: dict[str, Any], context: Context, reply: 
         data[-4:] = np.frombuffer(np.float32(np.nan).tobytes(), dtype=np.uint8)
         reply.content[PAYLOAD] = payload_record(data)
     if kind == "layout":
-        mine = local_round.Client.of(context).layout
+        mine = Client.of(context).layout
         other = Layout(mine.modules, mine.rank + 1, mine.head, mine.variant)
         parts: Parts = {part: np.zeros(other.size(part), dtype=np.float32) for part in plan["sends"]}
         reply.content[PAYLOAD] = payload_record(pack(other, Payload(plan["round"], parts)))

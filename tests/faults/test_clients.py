@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.rounds import run
 from tests.faults.telling import tell
 from tests.harness import InProcessGrid

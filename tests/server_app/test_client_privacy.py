@@ -9,7 +9,7 @@ import pytest
 from bract.errors import BractError
 from bract.privacy.accounting import Use, epsilon
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.wire.messages import EVALUATE, METRICS, TRAIN, get_payload
 from bract.wire.payload import unpack
 from client_app.privacy.ledger import ledger_path

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from bract.settings.schema import read
+from bract.settings.read import read
 from server_app.layouts import outline
 
 
@@ -25,9 +25,9 @@ def test_the_second_plan_needs_no_torch(config, home):
     """Which is most of the time that it takes."""
     words = read({**config(), "privacy.unit": "example", "train.batch": 8}).to_toml()
     code = (
-        "import io, sys\nfrom server_app import forecast\n"
+        "import io, sys\nfrom server_app import estimate\n"
         f"sys.stdin, sys.argv = io.StringIO({words!r}), ['plan', '3']\n"
-        "assert forecast.main() == 0\nprint('torch' in sys.modules)"
+        "assert estimate.main() == 0\nprint('torch' in sys.modules)"
     )
     said = [
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout

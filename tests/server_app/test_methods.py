@@ -13,6 +13,7 @@ from bract.results.run_folder import read_rows
 from bract.wire.messages import PAYLOAD, get_payload
 from bract.wire.payload import HEADER
 from server_app.checkpoint import Checkpoint
+from tests.flower.messages import stamp
 
 METHODS = {
     "fedit": {},
@@ -42,7 +43,7 @@ def lost(partition, reply):
 def fail(partition, reply):
     changed = lost(partition, reply)
     if changed is not reply:
-        changed.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+        stamp(changed, reply_to_message_id=reply.metadata.reply_to_message_id)
     return changed
 
 
@@ -117,7 +118,7 @@ def test_local_means_local(play, tmp_path, home, variant):
 
     values = {"strategy.name": "fedsa", "lora.variant": variant, "rounds": 2, "run.folder": str(tmp_path / "run")}
     _, grid = play(values, clients=2)
-    for cached in (cache.dataset, cache.shard, cache.shared, cache.classifier, cache.first_parts):
+    for cached in (cache.dataset, cache.shard, cache.shared, cache.model, cache.first_parts):
         cached.cache_clear()  # a restart
     folder, again = play({**values, "rounds": 4, "run.resume": True}, clients=2)
     log = grid.log + again.log
@@ -204,7 +205,7 @@ def test_clients_that_pass_on_share_one_deadline(play):
 def test_passing_on_refuses_flowers_own_start(config):
     from flwr.serverapp.strategy import Strategy
 
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.join import join
     from server_app.rounds import _federation
     from strategies import create
@@ -224,9 +225,9 @@ def test_passing_on_refuses_flowers_own_start(config):
 def test_personal_models_are_written_by_their_clients(play, home):
     """Each client's own model loads, and is right as often as the run says."""
     import bract
-    from bract.settings.schema import read
-    from bract.tasks.classification import measure
-    from client_app.local_round import Client
+    from bract.settings.read import read
+    from bract.tasks.classification import CLASSIFICATION
+    from client_app.client import Client
 
     values = {"strategy.name": "fedsa", "rounds": 3, "train.epochs": 3}
     folder, grid = play(values)
@@ -237,8 +238,8 @@ def test_personal_models_are_written_by_their_clients(play, home):
     for client in range(3):
         loaded = bract.load(federation / str(client))
         shard = Client(read(grid.run_config), client, 3).shard
-        found = measure(loaded.model, shard.holdout)
-        assert found.correct / found.examples == rows[client]["accuracy"]
+        found = CLASSIFICATION.measure(loaded.model, shard.holdout)
+        assert CLASSIFICATION.figures(found)["accuracy"] == rows[client]["accuracy"]
         assert "One client's own model" in (federation / str(client) / "README.md").read_text()
     card = (folder.adapter / "README.md").read_text()
     assert "With each client stays: B and the head." in card

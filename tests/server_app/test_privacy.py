@@ -12,7 +12,7 @@ from bract.results.run_folder import read_rows
 from bract.wire.messages import METRICS, PAYLOAD, TRAIN
 from client_app.privacy.ledger import ledger_path, opened
 from server_app.checkpoint import Checkpoint
-from tests.harness import read_back
+from tests.flower.messages import read_back
 
 PRIVATE = {"privacy.unit": "example", "train.batch": 8, "train.steps": 4, "privacy.epsilon": 8.0, "rounds": 3}
 METHODS = ["fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
@@ -219,7 +219,7 @@ def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
 
 def test_no_server_can_pass_the_operator_s_limit(play, config, data_file):
     """Client 1's operator allows 6 for the life of its data: run after run, with any setting, it stops there."""
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -305,7 +305,7 @@ def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, m
 
 
 def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -365,8 +365,9 @@ def requests_of(grid):
 
 def test_an_old_request_is_not_trained_again_for_free(play, data_file):
     """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
-    from bract.settings.schema import read
-    from client_app.local_round import Client
+    from bract.settings.read import read
+    from client_app.client import Client
+    from client_app.local_round import train_round
     from client_app.privacy.ledger import Limit
 
     _, grid = play({**PRIVATE, "rounds": 2})
@@ -375,7 +376,7 @@ def test_an_old_request_is_not_trained_again_for_free(play, data_file):
     seen = set()
     for _ in range(4):
         for content in mine:
-            reply = client.train(content)
+            reply = train_round(client, content)
             if PAYLOAD in reply:
                 seen.add(reply[PAYLOAD]["payload"].data)
     assert len(seen) == 1  # the newest, again and again; the older one would have to be paid for, and cannot
@@ -385,8 +386,9 @@ def test_an_old_request_is_not_trained_again_for_free(play, data_file):
 
 def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_file, monkeypatch):
     """Killed after the ledger was written and before anything left: nothing more is spent. With other noise, it is."""
-    from bract.settings.schema import read
-    from client_app.local_round import Client
+    from bract.settings.read import read
+    from client_app.client import Client
+    from client_app.local_round import train_round
     from client_app.privacy import budget
 
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
@@ -396,13 +398,13 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_fi
         for path in ledger.path.parent.glob("*-0-*.reply"):
             path.unlink()  # as if it had been killed before
     client = Client(read(grid.run_config), 0, 3)
-    assert PAYLOAD in client.train(content)
+    assert PAYLOAD in train_round(client, content)
     with opened(f"file:{data_file}", 0) as ledger:
         assert len(ledger.entries) == 1
         for path in ledger.path.parent.glob("*-0-*.reply"):
             path.unlink()
     louder = Client(read({**grid.run_config, "privacy.epsilon": 1000.0}), 0, 3)
-    louder.train(content)
+    train_round(louder, content)
     with opened(f"file:{data_file}", 0) as ledger:
         assert len(ledger.entries) == 2
         assert ledger.entries[1].sigma < ledger.entries[0].sigma
@@ -418,7 +420,7 @@ def test_a_seeded_run_is_in_the_ledger_as_one(play, data_file):
 
 def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
     """The same epsilon at a smaller delta allows less."""
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from server_app.rounds import run
     from tests.harness import InProcessGrid
 
@@ -433,16 +435,17 @@ def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
 def test_a_bad_request_costs_nothing(play, data_file):
     """A payload of the wrong slots is an error before the ledger is asked."""
     from bract.errors import BractError
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from bract.wire.messages import PLAN
     from bract.wire.plan import Plan
-    from client_app.local_round import Client
+    from client_app.client import Client
+    from client_app.local_round import train_round
 
     _, grid = play({**PRIVATE, "rounds": 1})
     content = next(content for p, content in requests_of(grid) if p == 0)
     content[PLAN] = Plan(2, "other", ("B",), ("B",), ("B",)).to_record()  # of another round than its payload
     with pytest.raises(BractError, match="round 1, this is round 2"):
-        Client(read(grid.run_config), 0, 3).train(content)
+        train_round(Client(read(grid.run_config), 0, 3), content)
     with opened(f"file:{data_file}", 0) as ledger:
         assert len(ledger.entries) == 1
 
@@ -484,33 +487,30 @@ def test_a_run_in_which_nobody_can_train_says_so_at_once(play):
 def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, home, data_file):
     """Killed after its B was kept and before its reply was: it will be trained again, with other noise."""
     from bract.errors import BractError
-    from bract.settings.schema import read
+    from bract.settings.read import read
     from bract.wire.messages import EVALUATE
-    from client_app.local_round import Client
+    from client_app.client import Client
+    from client_app.measuring import evaluate
 
     _, grid = play({**PRIVATE, "strategy.name": "fedsa", "rounds": 2})
     asked = [read_back(r) for kind, p, r, _ in grid.log if (kind, p) == (EVALUATE, 0)]
     client = Client(read(grid.run_config), 0, 3)
-    assert "correct" in client.evaluate(asked[-1])[METRICS]
+    assert "correct" in evaluate(client, asked[-1])[METRICS]
     with opened(f"file:{data_file}", 0) as ledger:
         for path in ledger.path.parent.glob("*-0-*.reply"):
             path.unlink()
         body = ledger.entries
     assert len(body) == 2
     with pytest.raises(BractError, match="round 2 was cut short here"):
-        client.evaluate(asked[-1])
-    assert "correct" in client.evaluate(asked[0])[METRICS]  # before any training
+        evaluate(client, asked[-1])
+    assert "correct" in evaluate(client, asked[0])[METRICS]  # before any training
 
 
 def test_a_personal_phase_that_fails_is_told_to_nobody(play, home, monkeypatch):
-    import client_app.local_round as module
+    import client_app.measuring as module
 
-    real = module.train
-
-    def failing(*args, private=None, **more):
-        if private is None:
-            raise RuntimeError("a text of a patient")
-        return real(*args, private=private, **more)
+    def failing(*args, **more):
+        raise RuntimeError("a text of a patient")
 
     monkeypatch.setattr(module, "train", failing)
     folder, grid = play({**PRIVATE, "strategy.name": "fedsa", "strategy.personal-steps": 3, "rounds": 1})

@@ -17,7 +17,7 @@ from bract.adapter.initial import draw
 from bract.adapter.layout import Layout
 from bract.errors import BractError
 from bract.results.run_folder import RunFolder, read_rows, read_settings
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.wire.messages import EVALUATE, HEAD, JOIN, TRAIN
 from bract.wire.payload import HEADER
 from client_app.data import cache
@@ -25,6 +25,7 @@ from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays, to_parts
+from tests.flower.messages import stamp
 from tests.harness import InProcessGrid
 
 NPY_HEADER = 128  # Flower sends the array in NumPy's own format
@@ -161,7 +162,7 @@ RUNNER = """
 import json, sys
 import tests.conftest
 from tests.harness import InProcessGrid
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache
 from server_app.rounds import run
 config = json.loads(sys.argv[1])
@@ -328,8 +329,7 @@ def test_a_worker_that_died_ends_the_run_at_once(play):
         if reply.metadata.message_type != TRAIN:
             return reply
         dead = Message(Error(code=0, reason="ActorDiedError"), reply_to=reply)
-        dead.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
-        return dead
+        return stamp(dead, reply_to_message_id=reply.metadata.reply_to_message_id)
 
     with pytest.raises(BractError, match="a worker process died.*ActorDiedError"):
         play(tamper=tamper)
@@ -429,8 +429,7 @@ def test_without_a_number_those_that_are_there_at_the_deadline_take_part(play):
         if partition != 2 or reply.metadata.message_type != JOIN:
             return reply
         lost = Message(Error(code=5, reason="Node unavailable"), reply_to=reply)
-        lost.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
-        return lost
+        return stamp(lost, reply_to_message_id=reply.metadata.reply_to_message_id)
 
     folder, _ = play({"federation.deadline": 2.0}, tamper=tamper)
     assert folder.rounds()[-1]["clients"] == 2
@@ -442,7 +441,7 @@ def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
 
     folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
-    assert cache.classifier.cache_info().misses == 1
+    assert cache.model.cache_info().misses == 1
     assert cache.dataset.cache_info().misses == 1
     assert cache.shard.cache_info().misses == 3
     assert cache.first_parts.cache_info().misses == 1

@@ -6,9 +6,10 @@ import pytest
 
 from bract.errors import BractError
 from bract.results.run_folder import read_rows
-from bract.settings.schema import read
+from bract.settings.read import read
 from bract.wire.messages import TRAIN
 from server_app.rounds import run
+from tests.flower.messages import stamp
 from tests.harness import InProcessGrid
 
 
@@ -21,7 +22,7 @@ class Refusing(InProcessGrid):
         ids = []
         for message in messages:
             gone = message.metadata.message_type == TRAIN and self.nodes[message.metadata.dst_node_id] == 1
-            message.metadata.__dict__["_message_id"] = str(uuid4())
+            stamp(message, message_id=str(uuid4()))
             ids += [None] if gone else super().push_messages([message])
         return [] if self.too_large and None in ids else ids
 

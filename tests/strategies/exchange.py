@@ -15,6 +15,7 @@ from bract.wire.plan import Plan
 from strategies import Federation, Member
 from strategies.base import FederatedLora
 from strategies.federation import to_arrays, to_parts
+from tests.flower.messages import stamp
 
 # One module, two ranks: A is 2 x 2 (a row a rank), B rank-first is 2 x 1.
 LAYOUT = Layout((Module("m", 2, 1),), rank=2)
@@ -44,7 +45,7 @@ def sent(strategy: FederatedLora, round_: int = 1, parts: Parts | None = None) -
         parts = {**parts, "head": np.zeros(layout.size("head"), np.float32)}
     messages = list(strategy.configure_train(round_, to_arrays(parts), ConfigRecord(), NO_GRID))
     for i, message in enumerate(messages):
-        message.metadata.__dict__["_message_id"] = f"m{i}"
+        stamp(message, message_id=f"m{i}")
     return messages
 
 

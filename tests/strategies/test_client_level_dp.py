@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bract.privacy.mechanism import Mechanism
+from bract.privacy.mechanism import SAFE, Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import StrategySettings
 from bract.wire.payload import Payload
-from strategies import FedIT, FFALoRA, LoRAA2, Member
-from strategies.client_level_dp import SAFE, NoisySum, chosen_clients
+from strategies import Member
+from strategies.client_level_dp import ClientLevelDP, NoisySum
+from strategies.fedit import FedIT
+from strategies.ffa import FFALoRA
+from strategies.lora_a2 import LoRAA2
 from tests.strategies.exchange import A0, B0, LAYOUT, PAIR, PAIR_A, PAIR_B, federation, merged, reply, sent
 
 QUIET = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=1.0, batch=4.0, steps=1, rounds=3)
@@ -102,9 +105,8 @@ def test_a_reply_that_is_refused_or_missing_changes_neither_weights_nor_divisor(
 
 
 def test_clients_are_sampled_each_by_itself_and_by_nothing_that_others_know():
-    members = tuple(Member(i, i) for i in range(50))
     mechanism = replace(QUIET, rate=0.1)
-    samples = [chosen_clients(members, mechanism, SecureNoise()) for _ in range(2000)]
+    samples = [ClientLevelDP(mechanism).sample(1, federation(LAYOUT, 50)) for _ in range(2000)]
     sizes = np.array([len(s) for s in samples])
     assert abs(sizes.mean() - 5) < 5 * math.sqrt(4.5 / 2000)
     assert abs(sizes.var() - 4.5) < 0.8  # a fixed share of the clients would have none

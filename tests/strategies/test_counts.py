@@ -63,7 +63,7 @@ def test_lora_a2_sends_what_its_slots_hold(roberta):
     layout = layout_of(roberta, 16)
     members = tuple(Member(i, i, None, 2.0) for i in range(CLIENTS))
     strategy = create("lora-a2", Federation(layout, members, "f"))
-    count = strategy.plan(1, members[0]).select.count
+    count = strategy.plan(1, members[0]).do[0].count
     assert count == 144
     widths = np.sort(layout.widths("B"))
     least, most = (int(w.sum()) * CLIENTS * ROUNDS / 1e9 for w in (widths[:count], widths[-count:]))

@@ -6,6 +6,7 @@ import pytest
 from bract.adapter.layout import Layout, Tensor
 from bract.settings.schema import StrategySettings
 from strategies import Member, create
+from tests.flower.messages import stamp
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, reply, sent
 
 PARTS = {"A": PAIR_A, "B": PAIR_B}
@@ -29,8 +30,8 @@ def test_the_merge_by_hand():
     found = merged(fedsa, replies)
     assert found["A"].tolist() == [2, 2, 1, 1, 2, 2]
     assert found["B"].tolist() == PAIR_B.tolist()
-    assert "distance_A" in fedsa.picture
-    assert "distance_B" not in fedsa.picture  # the server cannot know it
+    assert "distance_A" in fedsa.diagnostics
+    assert "distance_B" not in fedsa.diagnostics  # the server cannot know it
 
 
 def test_b_may_pass_from_client_to_client():
@@ -46,7 +47,7 @@ def test_b_may_pass_from_client_to_client():
 
     def one_after_the_other():
         for i, message in enumerate(fedsa.configure_train(1, to_arrays(start), ConfigRecord(), None)):
-            message.metadata.__dict__["_message_id"] = f"m{i}"
+            stamp(message, message_id=f"m{i}")
             down = unpack(HEADED, get_payload(message.content), round=1, parts=("A", "B", "head")).parts
             seen.append((down["A"].tolist(), down["B"][0], down["head"][0]))
             yield reply(message, HEADED, A=down["A"] + 3 * i, B=down["B"] + 1, head=down["head"] + 10)
@@ -70,7 +71,7 @@ def test_what_is_passed_on_is_bounded():
 
     def hostile():
         for i, message in enumerate(fedsa.configure_train(1, to_arrays(good), ConfigRecord(), None)):
-            message.metadata.__dict__["_message_id"] = f"m{i}"
+            stamp(message, message_id=f"m{i}")
             yield reply(message, PAIR, A=PAIR_A, B=np.full(6, 3e38 if i == 0 else 2.0))
 
     found = to_parts(fedsa.aggregate_train(1, hostile())[0])

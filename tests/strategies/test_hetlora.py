@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from bract.directives.prune import Prune
 from bract.settings.schema import StrategySettings
 from bract.wire.messages import PLAN, get_payload
 from bract.wire.payload import Payload, pack, unpack
-from bract.wire.plan import Plan, Prune
+from bract.wire.plan import Plan
 from strategies import Federation, Member, create
-from strategies.norms import product_norm
+from strategies.aggregation import product_norm
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, merged, reply, sent
 
 PARTS = {"A": PAIR_A, "B": PAIR_B}
@@ -24,7 +25,7 @@ def test_a_client_gets_the_first_ranks_of_every_module():
     messages = sent(strategy, 1, PARTS)
     plan = Plan.from_record(messages[0].content[PLAN], 4)
     assert plan.slots == (0, 2)
-    assert plan.prune == Prune(0.5, 0.1, 1)
+    assert plan.do == (Prune(0.5, 0.1, 1),)
     down = unpack(PAIR, get_payload(messages[0].content), round=1, parts=("A", "B"))
     assert down.parts["A"].tolist() == [3, 4, 2]
     assert down.parts["B"].tolist() == [1, 1, 0]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bract.adapter.layout import Layout, Module
+from bract.directives.select import Select
 from bract.settings.schema import StrategySettings
 from bract.wire.payload import Payload, pack
-from bract.wire.plan import Select
 from strategies import Federation, Member, create
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, products, reply, sent
 
@@ -21,12 +21,12 @@ def with_budgets(layout, *ranks, **choices):
 def test_the_plan_is_the_round_s_factor_and_the_client_s_budget():
     strategy = with_budgets(PAIR, 0.5, 1, 2)
     plans = [strategy.plan(1, member) for member in strategy.federation.members]
-    assert [plan.select for plan in plans] == [Select(1), Select(2), Select(4)]  # ranks x 2 modules
+    assert [plan.do for plan in plans] == [(Select(1),), (Select(2),), (Select(4),)]  # ranks x 2 modules
     assert all((p.trains, p.sends, p.slots, p.changes) == (("B",), ("B",), None, True) for p in plans)
     even = strategy.plan(2, strategy.federation.members[0])
     assert (even.trains, even.receives) == (("A",), ("A", "B"))
     third = with_budgets(Layout(tuple(Module(str(i), 1, 1) for i in range(12)), 2), 1 / 3)
-    assert third.plan(1, third.federation.members[0]).select.count == 4
+    assert third.plan(1, third.federation.members[0]).do == (Select(4),)
 
 
 # Weights 1, 1, 2. Changes of B: m has one value a slot, n has two.
@@ -55,9 +55,9 @@ def test_the_merge_by_hand(divide, wanted):
     assert np.allclose(found["B"], wanted, atol=1e-6)
     assert found["A"].tolist() == PAIR_A.tolist()
     assert [row.rank for row in strategy.rows] == [0.5, 1.0, 1.0]
-    assert strategy.picture["slots"] == [[0], [0, 2], [2, 3]]
+    assert strategy.diagnostics["slots"] == [[0], [0, 2], [2, 3]]
     # Jaccard: 1 of 2; none of 3; 1 of 3.
-    assert strategy.picture["slot_overlap"] == [[1.0, 0.5, 0.0], [0.5, 1.0, 0.3333], [0.0, 0.3333, 1.0]]
+    assert strategy.diagnostics["slot_overlap"] == [[1.0, 0.5, 0.0], [0.5, 1.0, 0.3333], [0.0, 0.3333, 1.0]]
 
 
 @pytest.mark.parametrize("round_", [1, 2])
@@ -104,11 +104,10 @@ def test_the_whole_federation_default_is_b_in_odd_rounds():
 def test_slots_chosen_by_what_was_released_cost_no_probe_and_begin_with_all():
     strategy = with_budgets(PAIR, 0.5, 1, score="released")
     first, second = (strategy.plan(round_, strategy.federation.members[1]) for round_ in (1, 2))
-    assert (first.select, first.changes, first.trains) == (None, True, ("B",))
-    assert second.select == Select(2, "released")
-    assert not second.select.probes
-    assert not second.select.extra
+    assert (first.do, first.changes, first.trains) == ((), True, ("B",))
+    assert second.do == (Select(2, "released"),)
+    assert not second.do[0].probes
     sent(strategy, 2, {"A": PAIR_A, "B": np.zeros_like(PAIR_B)})  # all abstained in round 1
-    assert strategy.plan(2, strategy.federation.members[1]).select is None
+    assert strategy.plan(2, strategy.federation.members[1]).do == ()
     sent(strategy, 3, PARTS)
-    assert strategy.plan(3, strategy.federation.members[1]).select == Select(2, "released")
+    assert strategy.plan(3, strategy.federation.members[1]).do == (Select(2, "released"),)

@@ -14,6 +14,7 @@ from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
 from strategies import Federation, Member, create
 from strategies.federation import to_arrays, to_parts
+from tests.flower.messages import stamp
 from tests.strategies.exchange import A0, B0, LAYOUT, WITH_HEAD, federation, product, reply, sent
 
 
@@ -193,7 +194,7 @@ def test_no_reply_counts_twice():
     messages = sent(ffa)
     first = reply(messages[0], B=[1, 1])
     stranger = reply(messages[1], B=[50, 50])
-    stranger.metadata.__dict__["_reply_to_message_id"] = "another round's"
+    stamp(stranger, reply_to_message_id="another round's")
     arrays, metrics = ffa.aggregate_train(1, [first, first, stranger, reply(messages[1], B=[3, 3])])
     assert to_parts(arrays)["B"].tolist() == [2.0, 2.0]
     assert metrics["clients"] == 2
@@ -240,7 +241,7 @@ def test_a_bad_measurement_is_left_out(bad):
     ffa = create("ffa", federation(clients=2))
     messages = list(ffa.configure_evaluate(1, to_arrays({"A": A0, "B": B0}), ConfigRecord(), None))
     for i, message in enumerate(messages):
-        message.metadata.__dict__["_message_id"] = f"m{i}"
+        stamp(message, message_id=f"m{i}")
 
     def measured(message, values):
         record = ConfigRecord({"status": "done"})
@@ -258,21 +259,19 @@ def test_a_traceback_around_a_client_s_words_is_cut_off():
     """As Ray wraps them: the words stand in the middle."""
     from flwr.app import Error, Message, RecordDict
 
-    from strategies.federation import reason
+    from strategies.replies import reason
 
     text = "<class 'RayTaskError'>:<'ray::run()\nbract.errors.BractError: data.source: there is no file /x\n\nThe above"
-    asked = Message(RecordDict(), dst_node_id=1, message_type="train")
-    asked.metadata.__dict__["_message_id"] = "m"
+    asked = stamp(Message(RecordDict(), dst_node_id=1, message_type="train"), message_id="m")
     assert reason(Message(Error(code=2, reason=text), reply_to=asked)) == "data.source: there is no file /x"
 
 
 def test_flower_s_words_around_an_exception_are_cut_off():
     from flwr.app import Error, Message, RecordDict
 
-    from strategies.federation import reason
+    from strategies.replies import reason
 
-    asked = Message(RecordDict(), dst_node_id=1, message_type="train")
-    asked.metadata.__dict__["_message_id"] = "m"
+    asked = stamp(Message(RecordDict(), dst_node_id=1, message_type="train"), message_id="m")
     for text, words in (
         ("<class 'OSError'>:<'[Errno 28] No space left on device'>", "OSError: [Errno 28] No space left on device"),
         ("<class 'bract.errors.BractError'>:<'its disk is full'>", "its disk is full"),

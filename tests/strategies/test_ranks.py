@@ -6,7 +6,7 @@ import pytest
 
 from bract.errors import BractError
 from bract.settings.checks import POPULATIONS
-from bract.settings.schema import read
+from bract.settings.read import read
 from strategies import Member
 from strategies.ranks import assign, budget, population
 

@@ -16,31 +16,32 @@ class Axes:
 
     xs: Sequence[float]
     ys: Sequence[float]
+    score: str  # what is drawn over the other
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point is drawn."""
         return 76 + 560 * x / self.xs[-1], 276 - 248 * (y - self.ys[0]) / (self.ys[-1] - self.ys[0])
 
 
-def chart(title: str, lines: Sequence[Line], across: str, key: str) -> str:
-    """Draw accuracy as lines that differ in colour and in dashes, with values and a legend in words."""
+def chart(title: str, lines: Sequence[Line], across: str, key: str, score: str) -> str:
+    """Draw a score as lines that differ in colour and in dashes, with values and a legend in words."""
     points = [point for _, line in lines for point in line]
     if not points:
-        return f"<h2>{title}</h2><p>No accuracy has been measured yet.</p>"
+        return f"<h2>{title}</h2><p>No {score} has been measured yet.</p>"
     xs = _ticks(0, max(x for x, _ in points), 1)
     ys = _ticks(min(y for _, y in points), max(y for _, y in points), 0.01)
-    axes = Axes(xs, ys)
+    axes = Axes(xs, ys, score)
     drawn, legend, said = _grid(axes, across, key), "", []
     for at, (name, line) in enumerate(lines):
         look = f'style="stroke:var(--l{at % 6});stroke-dasharray:{DASHES[at % len(DASHES)]}"'
-        final = show("accuracy", line[-1][1]) if line else "not measured"
+        final = show(score, line[-1][1]) if line else "not measured"
         legend += '<span><svg viewBox="0 0 40 8" aria-hidden="true">'
         legend += f'<path class="line" d="M0 4H40" {look}/></svg>{escaped(name)}: {final}</span>'
-        said.append(f"{escaped(name)}: {' '.join(show('accuracy', y) for _, y in line) or final}")
+        said.append(f"{escaped(name)}: {' '.join(show(score, y) for _, y in line) or final}")
         path = " ".join("{:.1f},{:.1f}".format(*axes.place(*point)) for point in line)
         drawn += f'<polyline class="line" {look} points="{path}"/>'
         for x, y in line:
-            spot, value = axes.place(x, y), f"{escaped(name)}, {show(key, x)}: {show('accuracy', y)}"
+            spot, value = axes.place(x, y), f"{escaped(name)}, {show(key, x)}: {show(score, y)}"
             drawn += f'<circle cx="{spot[0]:.1f}" cy="{spot[1]:.1f}" r="3" style="fill:var(--l{at % 6})">'
             drawn += f"<title>{value}</title></circle>"
     drawn += _values(axes, lines[0][1]) if len(lines) == 1 else _ends(axes, lines)
@@ -56,16 +57,16 @@ def _grid(axes: Axes, across: str, key: str) -> str:
     for y in axes.ys:
         height = axes.place(0, y)[1]
         drawn += f'<path class="grid" d="M56 {height:.1f}H656"/>'
-        drawn += _text(50, height + 4, show("accuracy", y), "end")
+        drawn += _text(50, height + 4, show(axes.score, y), "end")
     drawn += "".join(_text(axes.place(x, 0)[0], 296, show(key, x)) for x in axes.xs)
-    return drawn + _text(356, 318, across) + _text(8, 12, "Accuracy", "start")
+    return drawn + _text(356, 318, across) + _text(8, 12, axes.score.capitalize(), "start")
 
 
 def _values(axes: Axes, line: Sequence[tuple[float, float]]) -> str:
     """A value at every point of a line that has the chart to itself, or at every few."""
     drawn = ""
     for x, y in line[:: -math.ceil(len(line) / 12)]:
-        drawn += _text(axes.place(x, y)[0], axes.place(x, y)[1] - 9, show("accuracy", y), kind="value")
+        drawn += _text(axes.place(x, y)[0], axes.place(x, y)[1] - 9, show(axes.score, y), kind="value")
     return drawn
 
 
@@ -78,7 +79,7 @@ def _ends(axes: Axes, lines: Sequence[Line]) -> str:
             continue
         floor = max(height + 4, floor + 13)
         if floor < 284:
-            drawn += _text(left + 8, floor, show("accuracy", y), "start", "value")
+            drawn += _text(left + 8, floor, show(axes.score, y), "start", "value")
     return drawn
 
 

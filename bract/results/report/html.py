@@ -44,7 +44,8 @@ def show(key: str, value: Any) -> str:
     if key.endswith("bytes"):
         power = next((k for k in range(4) if value < 999.5 * 1000**k), 4)
         return f"{value / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
-    return format(value, next((spec for end, spec in SPECS.items() if key.endswith(end)), ",.0f"))
+    whole = ",.0f" if float(value).is_integer() or abs(value) >= 1000 else ".4g"
+    return format(value, next((spec for end, spec in SPECS.items() if key.endswith(end)), whole))
 
 
 def as_text(value: Any) -> str:

@@ -18,7 +18,9 @@ from bract.files import write_text
 from bract.results.report.chart import Line, chart
 from bract.results.report.html import NONE, Row, as_text, escaped, grid, page, show, table
 from bract.results.run_folder import read_rows
-from bract.settings.schema import Settings, flatten
+from bract.settings.flat import flatten
+from bract.settings.schema import Settings
+from bract.tasks.registry import task_of
 
 ROUND = [
     "round",
@@ -77,6 +79,11 @@ class Run:
     diagnostics: Sequence[Row]
     summary: Row
 
+    @property
+    def score(self) -> str:
+        """The figure by which a run of its task is judged."""
+        return task_of(str(self.settings.get("model.task", "classify"))).score
+
     def figure(self, key: str) -> Any:
         """Return the summary's figure; where it has none, the rounds' sum, or the latest known."""
         known = [row[key] for row in self.rounds if row.get(key) is not None]
@@ -92,8 +99,8 @@ def report(folder: Path) -> Path:
     """
     run, target = _load(folder), folder / "report.html"
     figures = _figures(run)
-    what = "final accuracy" if run.summary else "unfinished, accuracy"
-    title = f"{figures['Strategy']}, {what} {figures['Final accuracy']}"
+    what = f"final {run.score}" if run.summary else f"unfinished, {run.score}"
+    title = f"{figures['Strategy']}, {what} {figures[f'Final {run.score}']}"
     write_text(target, page(title, f"Run {run.name}", _one(run, figures)))
     return target
 
@@ -106,6 +113,8 @@ def compare(folders: Sequence[Path], target: Path) -> Path:
     if not folders:
         raise BractError("there is nothing to compare: name at least one run folder")
     runs = [_load(folder) for folder in folders]
+    if len({run.score for run in runs}) > 1:
+        raise BractError("runs of different tasks cannot be compared: they are judged by different figures")
     if len({run.name for run in runs}) < len(runs):
         runs = [replace(run, name=str(path.resolve())) for run, path in zip(runs, folders, strict=True)]
     write_text(target, page("Runs side by side", ", ".join(run.name for run in runs), _several(runs)))
@@ -137,15 +146,16 @@ def _ordered(rows: Mapping[Any, Row]) -> list[Row]:
 
 def _figures(run: Run) -> dict[str, str]:
     rounds, epsilon, delta = run.rounds, run.figure("epsilon"), run.summary.get("delta")
-    accuracy, clients = run.figure("accuracy"), {row["partition"] for row in run.clients}
+    score = run.score
+    last, clients = run.figure(score), {row["partition"] for row in run.clients}
     so_far = "" if run.summary else " so far"
     of = "" if run.summary else f" of {as_text(run.settings.get('rounds'))}, unfinished"
     at = "" if delta is None else f", δ = {show('epsilon', delta)}"
     at += ", each client, by a trusted server" if run.settings.get("privacy.unit") == "client" else ""
     return {
         "Strategy": str(run.summary.get("strategy") or run.settings.get("strategy.name", NONE)),
-        "Final accuracy": "not measured" if accuracy is None else show("accuracy", accuracy) + so_far,
-        "Untrained start": show("accuracy", rounds[0]["accuracy"] if rounds else None),
+        f"Final {score}": "not measured" if last is None else show(score, last) + so_far,
+        "Untrained start": show(score, rounds[0][score] if rounds else None),
         "Rounds": show("round", rounds[-1]["round"] if rounds else None) + of,
         "Clients": show("clients", len(clients) or max((row["clients"] for row in rounds), default=None)),
         "Bytes up": show("bytes", run.figure("upload_bytes")),
@@ -158,11 +168,11 @@ def _figures(run: Run) -> dict[str, str]:
 def _one(run: Run, figures: Mapping[str, str]) -> str:
     rounds = [row["round"] for row in run.rounds]
     lines = [
-        _line("clients’ held-out examples", run, "accuracy", rounds),
-        _line("server’s test set", run, "test_accuracy", rounds),
+        _line("clients’ held-out examples", run, run.score, rounds),
+        _line("server’s test set", run, f"test_{run.score}", rounds),
     ]
     if lines[1][1]:
-        figures = {**figures, "Test set accuracy": show("accuracy", run.figure("test_accuracy"))}
+        figures = {**figures, f"Test set {run.score}": show(run.score, run.figure(f"test_{run.score}"))}
     last = run.clients[-1]["round"] if run.clients else 0
     latest = [row for row in run.clients if row["round"] == last]
     for at, row in enumerate(latest):
@@ -185,15 +195,20 @@ def _one(run: Run, figures: Mapping[str, str]) -> str:
         "<dl>",
         *(f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>" for name, value in figures.items()),
         "</dl>",
-        chart("Accuracy by round", [line for line in lines if line[1]], "Round", "round"),
+        chart(f"{run.score.capitalize()} by round", [line for line in lines if line[1]], "Round", "round", run.score),
         table("What went wrong", ("Client", "What", "Reason", "Rounds"), faults, words=4),
-        table("Rounds", *grid(ROUND, run.rounds)),
+        table("Rounds", *grid(_scored(ROUND, run.score), run.rounds)),
         table("Clients compared", *_compared(run.diagnostics)),
-        table(f"Clients in round {last}", *grid(CLIENT, latest), words=2),
+        table(f"Clients in round {last}", *grid(_scored(CLIENT, run.score), latest), words=2),
         table("Settings", ("Setting", "Value", "Changed from"), settings, words=3),
         table("Versions", ("Of", "Version"), versions, words=2),
     ]
     return "".join(parts)
+
+
+def _scored(columns: Sequence[str], score: str) -> list[str]:
+    """The columns for a task that is judged by another figure than accuracy."""
+    return list(dict.fromkeys(column.replace("accuracy", score) for column in columns))
 
 
 def _compared(diagnostics: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -202,13 +217,14 @@ def _compared(diagnostics: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in diagnostics:
         ranks = row.get("ranks") or []
-        means = [_off_diagonal(row.get(key) or []) for key in known]
+        means = [mean_between(row.get(key) or []) for key in known]
         cells = [NONE if mean is None else f"{mean:.3f}" for mean in means]
         rows.append([str(row["round"]), *cells, f"{sum(ranks) / len(ranks):.3g}" if ranks else NONE])
     return ["Round", *(COMPARED[key] for key in known), "Ranks"], rows
 
 
-def _off_diagonal(matrix: Sequence[Sequence[float]]) -> float | None:
+def mean_between(matrix: Sequence[Sequence[float]]) -> float | None:
+    """The mean over pairs of different clients; None where there are none."""
     others = [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
     return sum(others) / len(others) if others else None
 
@@ -219,15 +235,16 @@ def _several(runs: Sequence[Run]) -> str:
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     values = [(key, *(as_text(run.settings.get(key, NONE)) for run in runs)) for key in keys]
     differing = [row for row in values if len(set(row[1:])) > 1]
+    score = runs[0].score.capitalize()
     by_round, by_bytes = [], []
     for run in runs:
         sent = accumulate(row["upload_bytes"] + row["download_bytes"] for row in run.rounds)
-        by_round.append(_line(run.name, run, "accuracy", [row["round"] for row in run.rounds]))
-        by_bytes.append(_line(run.name, run, "accuracy", sent))
+        by_round.append(_line(run.name, run, run.score, [row["round"] for row in run.rounds]))
+        by_bytes.append(_line(run.name, run, run.score, sent))
     heads = ("Setting", *(run.name for run in runs))
     parts = [
-        chart("Accuracy by round", by_round, "Round", "round"),
-        chart("Accuracy by bytes sent", by_bytes, "Bytes up and down since the start", "bytes"),
+        chart(f"{score} by round", by_round, "Round", "round", runs[0].score),
+        chart(f"{score} by bytes sent", by_bytes, "Bytes up and down since the start", "bytes", runs[0].score),
         table("Results", ("Run", *figures[0]), results, words=2),
         table("Settings that differ", heads, differing, words=len(heads))
         or "<h2>Settings that differ</h2><p>None.</p>",

@@ -2,7 +2,7 @@
 
 from bract.cli.options import default_nodes, overrides_of
 from bract.data.demo.generator import make
-from bract.settings.schema import read
+from bract.settings.read import read
 
 
 def test_settings_may_be_plain_words_toml_values_or_a_file(tmp_path):

@@ -4,10 +4,25 @@ import os
 import numpy as np
 import pytest
 
+from bract.data import tables
 from bract.data.partition import Partition
-from bract.data.tables import LabelSet, Table, label_set, load, load_test, read_rows
+from bract.data.tables import load_test, read_rows
 from bract.errors import BractError
-from bract.settings.schema import read
+from bract.settings.read import read
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.task import Outputs, Table
+
+
+def load(data, seed=0):
+    return tables.load(data, seed, CLASSIFICATION)
+
+
+def outputs(data):
+    return CLASSIFICATION.outputs(data, load(data), tables.described(data))
+
+
+def table_of(texts, labels, group=()):
+    return Table({"text": tuple(texts), "label": tuple(labels)}, tuple(labels), tuple(group))
 
 
 def settings(**values):
@@ -33,9 +48,8 @@ def files(tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_all_kinds_of_file_read_alike(files, suffix):
     data = settings(source=f"file:{files}/d.{suffix}")
-    table = load(data, 0)
-    assert table == Table(("hello there", 'a "quoted", text', "bye"), ("greet", "greet", "leave"))
-    assert label_set(data, table) == LabelSet(("greet", "leave"), ("greet", "leave"))
+    assert load(data) == table_of(("hello there", 'a "quoted", text', "bye"), ("greet", "greet", "leave"))
+    assert outputs(data) == Outputs(2, ("greet", "leave"), ("greet", "leave"))
 
 
 def test_the_hub_reader_takes_a_dataset(files, monkeypatch):
@@ -44,7 +58,7 @@ def test_the_hub_reader_takes_a_dataset(files, monkeypatch):
     os.rename(files / "d.csv", files / "owner" / "name" / "train.csv")
     monkeypatch.chdir(files)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(files / "cache"))
-    assert load(settings(source="hub:owner/name"), 0).labels == ("greet", "greet", "leave")
+    assert load(settings(source="hub:owner/name")).classes == ("greet", "greet", "leave")
 
 
 @pytest.mark.parametrize(
@@ -76,24 +90,24 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, name, text, words):
 
 def test_rows_without_text_or_label_are_left_out(tmp_path):
     (tmp_path / "d.csv").write_text("text,label\na,x\n,x\nb,\nc,y\n")
-    assert load(settings(source=f"file:{tmp_path}/d.csv"), 0).texts == ("a", "c")
+    assert load(settings(source=f"file:{tmp_path}/d.csv")).columns["text"] == ("a", "c")
 
 
 def test_labels_may_come_with_descriptions(tmp_path, files):
     names = tmp_path / "names.json"
     names.write_text(json.dumps({"leave": "the customer says goodbye", "greet": "a greeting"}))
     data = settings(source=f"file:{files}/d.csv", labels=str(names))
-    assert label_set(data, load(data, 0)).names == ("leave", "greet")
+    assert outputs(data).names == ("leave", "greet")
     names.write_text(json.dumps(["leave"]))
     with pytest.raises(BractError, match="lacks labels that the data has: greet"):
-        label_set(data, load(data, 0))
+        outputs(data)
 
 
 def test_a_test_label_that_training_never_saw_is_an_error(tmp_path, files):
     (tmp_path / "t.csv").write_text("text,label\nhi,greet\nwhat,ask\n")
     data = settings(source=f"file:{files}/d.csv", test=str(tmp_path / "t.csv"))
     with pytest.raises(BractError, match="labels that training never saw: ask"):
-        load_test(data, ["greet", "leave"])
+        load_test(data, CLASSIFICATION, Outputs(2, ("greet", "leave")))
 
 
 def test_an_unreadable_kind_of_file_says_which_setting(tmp_path):
@@ -106,12 +120,12 @@ def test_a_column_of_ids_or_texts_is_not_taken_for_labels(tmp_path):
     path.write_text("".join(json.dumps({"text": f"t{i}", "label": i, "x": 1.0}) + "\n" for i in range(50)))
     data = settings(source=f"file:{path}")
     with pytest.raises(BractError, match="50 different values in 50 rows.*list them in data.labels"):
-        label_set(data, load(data, 0))
+        outputs(data)
     whole = settings(source=f"file:{path}", label="x")
-    assert set(load(whole, 0).labels) == {"1"}  # 1.0 in a column of numbers is the label 1
+    assert set(load(whole).classes) == {"1"}  # 1.0 in a column of numbers is the label 1
 
 
-TABLE = Table(tuple(f"t{i}" for i in range(400)), tuple(f"l{i % 10}" for i in range(400)))
+TABLE = table_of((f"t{i}" for i in range(400)), [f"l{i % 10}" for i in range(400)])
 
 
 @pytest.mark.parametrize("kind", ["iid", "dirichlet:0.5", "dirichlet:0.01", "pathological:2"])
@@ -131,7 +145,7 @@ def test_partitions_are_disjoint_and_repeatable(kind):
 def test_partitions_have_the_mix_they_are_named_for():
     def labels(kind):
         rows = Partition(TABLE, settings(source="file:/x.csv", partition=kind), 8, seed=0).rows
-        return [len({TABLE.labels[i] for i in r}) for r in rows]
+        return [len({TABLE.classes[i] for i in r}) for r in rows]
 
     assert min(labels("iid")) == 10
     assert max(labels("pathological:2")) <= 2
@@ -139,7 +153,7 @@ def test_partitions_have_the_mix_they_are_named_for():
 
 
 def test_natural_groups_are_dealt_out_whole():
-    table = Table(TABLE.texts, TABLE.labels, tuple(f"g{i % 5}" for i in range(400)))
+    table = table_of(TABLE.columns["text"], TABLE.classes, (f"g{i % 5}" for i in range(400)))
     data = settings(source="file:/x.csv", partition="natural:site")
     rows = Partition(table, data, 5, 0).rows
     assert [{table.group[i] for i in r} for r in rows] == [{f"g{i}"} for i in range(5)]
@@ -168,7 +182,7 @@ def test_the_held_out_part_may_be_drawn_by_itself(kind):
     assert (partition.shard(1).holdout == Partition(TABLE, data, 4, seed=0).shard(1).holdout).all()
 
     def mix(rows):
-        return np.bincount([int(TABLE.labels[i][1:]) for i in rows], minlength=10) / max(len(rows), 1)
+        return np.bincount([int(TABLE.classes[i][1:]) for i in rows], minlength=10) / max(len(rows), 1)
 
     def apart(which):
         each = [Partition(TABLE, settings(source="file:/x.csv", partition=kind, holdout_mix=which), 4, 0).shard(i)
@@ -180,14 +194,14 @@ def test_the_held_out_part_may_be_drawn_by_itself(kind):
 
 
 def test_natural_groups_have_no_independent_draw():
-    table = Table(("a", "b"), ("x", "y"), ("g0", "g1"))
+    table = table_of(("a", "b"), ("x", "y"), ("g0", "g1"))
     data = settings(source="file:/x.csv", partition="natural:g", holdout_mix="independent")
     with pytest.raises(BractError, match="holdout-mix = 'independent' needs a split that is drawn"):
         Partition(table, data, 2, 0).shard(0)
 
 
 def test_a_shard_of_one_is_not_split():
-    table = Table(("a", "b"), ("x", "y"), ("g0", "g1"))
+    table = table_of(("a", "b"), ("x", "y"), ("g0", "g1"))
     shard = Partition(table, settings(source="file:/x.csv", partition="natural:g"), 2, 0).shard(0)
     assert len(shard.train) == 1
     assert len(shard.holdout) == 0

@@ -15,9 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from bract.flower import keys, superlink
+from bract.flower import keys
 from bract.flower.superlink import served
 from bract.processes import free_port
+from tests.flower.superlink import guarded_superlink
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,12 +52,7 @@ def test_what_is_no_request_is_not_served_from_elsewhere():
     "path", ["/v1/control/start-run", "/v1/runtime/acquire-task", "/docs", "/v1/fleet/pull-messages"]
 )
 def test_flower_s_own_application_is_behind_it(monkeypatch, path):
-    from flwr.superlink import extensions
-    from flwr.superlink.main import create_app
-
-    monkeypatch.setattr(extensions, "get_middleware", extensions.get_middleware)  # put back afterwards
-    superlink.guard()
-    app = create_app()
+    app = guarded_superlink(monkeypatch)
 
     async def status(host):
         transport = httpx.ASGITransport(app, client=(host, 1), raise_app_exceptions=False)

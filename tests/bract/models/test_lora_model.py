@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from bract.adapter.initial import draw
+from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
-from bract.models.lora_model import Shape, batch_of, build, choose_targets, shape
-from bract.settings.schema import read
-from bract.tasks.classification import examples, logits, measure, tokenise
-from tests.harness import TEXTS, tiny_model
+from bract.models.lora_model import Shape, build, choose_targets, shape
+from bract.settings.read import read
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import logits, tokenise
+from tests.harness import TEXTS, examples_of, tiny_model
 
 KINDS = ["bert", "roberta", "distilbert", "llama"]
 
@@ -157,11 +159,11 @@ def test_measuring_does_not_depend_on_the_order_of_the_examples(folders):
         net.set(part, vector, net.layout)
     texts = [t for ts in TEXTS.values() for t in ts] * 6
     labels = [n for n, ts in TEXTS.items() for _ in ts] * 6
-    held = examples(texts, labels, list(TEXTS), folders["bert"], 16)
-    one = measure(net, held)
-    back = measure(net, examples(texts[::-1], labels[::-1], list(TEXTS), folders["bert"], 16))
-    assert (one.examples, one.correct) == (back.examples, back.correct) == (96, one.correct)
-    assert abs(one.loss - back.loss) < 1e-4
+    one, back = (
+        CLASSIFICATION.measure(net, examples_of(texts[::way], labels[::way], folders["bert"])) for way in (1, -1)
+    )
+    assert (one["examples"], one["correct"]) == (back["examples"], back["correct"]) == (96, one["correct"])
+    assert abs(one["loss"] - back["loss"]) < 1e-4
 
 
 # -- Where models come from -----------------------------------------------------------------------
@@ -219,7 +221,7 @@ def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(BractError, match="should be absolute"):
         base_model.locate("./model")
     with pytest.raises(BractError, match="model.name: nobody/nothing cannot be read"):
-        build(shape(read({"model.name": "nobody/nothing"}), 4), meta=True)
+        build(shape(read({"model.name": "nobody/nothing"}), 4, CLASSIFICATION.auto_class), meta=True)
 
 
 def test_the_fingerprint_is_of_the_weights(folders):
@@ -230,7 +232,7 @@ def test_the_fingerprint_is_of_the_weights(folders):
 def test_minilm_is_the_published_one():
     place = base_model.locate("minilm")
     assert base_model.sha256(base_model.Path(place) / "model.safetensors") == base_model.MINILM_SHA256
-    wanted = shape(read({}), 8)
+    wanted = shape(read({}), 8, CLASSIFICATION.auto_class)
     assert (wanted.pooling, wanted.head_init) == ("mean", "labels")
     assert base_model.public_name("minilm") == "sentence-transformers/all-MiniLM-L6-v2"
     import sys

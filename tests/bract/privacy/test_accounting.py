@@ -6,11 +6,12 @@ import pytest
 from dp_accounting.pld import privacy_loss_distribution
 from opacus.accountants import GaussianAccountant, PRVAccountant
 
+from bract.directives.select import Select
 from bract.errors import BractError
 from bract.privacy.accounting import Use, epsilon, noise_for
-from bract.privacy.mechanism import coarse_rate, find
+from bract.privacy.mechanism import find
 from bract.settings.schema import PrivacySettings, TrainSettings
-from bract.wire.plan import Select
+from bract.settings.steps import sampling_rate
 
 TABLE = [(1.0, 0.08, 39), (0.5, 0.02, 100), (0.6, 0.1, 50), (2.0, 0.05, 300), (5.0, 0.5, 20), (10.0, 1.0, 20),
          (0.8, 0.01, 200), (3.0, 0.3, 1)]  # fmt: skip
@@ -77,11 +78,11 @@ def test_a_target_past_all_use_is_an_error():
 
 
 def test_the_sampling_rate_tells_the_number_of_examples_only_roughly():
-    rates = {coarse_rate(8, n) for n in range(100, 1000)}
+    rates = {sampling_rate(8, n) for n in range(100, 1000)}
     assert len(rates) < 16
     for n in range(100, 1000, 7):
-        assert 0.84 < coarse_rate(8, n) / (8 / n) < 1.19
-    assert coarse_rate(8, 8) == 1.0
+        assert 0.84 < sampling_rate(8, n) / (8 / n) < 1.19
+    assert sampling_rate(8, 8) == 1.0
 
 
 def test_the_mechanism_is_what_is_accounted_for():
@@ -90,11 +91,11 @@ def test_the_mechanism_is_what_is_accounted_for():
     assert found.batch == 16
     assert 0.97 * 3 < found.spent(10) <= 3
     assert found.spent(1) < found.spent(5) < found.spent(10)  # a client that joins less spends less
-    probing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, 10, Select(4))
-    assert (probing.steps, probing.probe) == (24, 4)
+    probing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, 10, [Select(4)])
+    assert (probing.steps, probing.before) == (24, 4)
     assert probing.sigma > found.sigma
-    reusing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, 10, Select(4, reuse=True))
-    assert (reusing.steps, reusing.probe) == (20, 4)
+    reusing = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=20), 400, 10, [Select(4, reuse=True)])
+    assert (reusing.steps, reusing.before) == (20, 4)
     epochs = find(PrivacySettings(epsilon=3.0), TrainSettings(batch=16, steps=0, epochs=2), 400, rounds=10)
     assert epochs.steps == 2 * math.ceil(1 / epochs.rate)  # near 2 * 400 / 16, and no more exact than the rate
 

@@ -12,7 +12,8 @@ import bract
 from bract.errors import BractError
 from bract.models.lora_model import build, shape
 from bract.results.run_folder import read_settings
-from bract.tasks.classification import logits, tokenise
+from bract.tasks.classification import CLASSIFICATION
+from bract.tasks.tokens import logits, tokenise
 from server_app.checkpoint import Checkpoint
 
 TEXTS = ["my card is lost", "what is the rate today", "help me please", "it is late"]
@@ -31,7 +32,7 @@ def trained(play, pooling, head_init, strategy="fedit", variant="lora"):
 def the_runs_own(folder):
     """Logits as the run's own evaluation computes them, from the checkpoint."""
     settings = read_settings(folder.path)
-    wanted = shape(settings, 4)
+    wanted = shape(settings, 4, CLASSIFICATION.auto_class)
     net = build(wanted)
     state = Checkpoint.load(folder.checkpoint)
     for part, vector in state.parts.items():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bract.errors import BractError
-from bract.results.report.pages import compare, report
+from bract.results.report.pages import compare, mean_between, report
 
 SETTINGS = 'rounds = 2\nstrategy.name = "fedit"\nlora.rank = 4\nlora.alpha = 16.0\nwire.codec = "float32"\n'
 SUMMARY = {
@@ -375,3 +375,8 @@ def test_the_report_compares_clients(play):
     assert "Clients compared" in page
     assert "Overlap of slots" in page
     assert "Similarity of A’s changes" in page
+
+
+def test_the_mean_between_clients() -> None:
+    assert mean_between([[1.0, 0.5], [0.5, 1.0]]) == 0.5
+    assert mean_between([[1.0]]) is None

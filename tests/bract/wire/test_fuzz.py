@@ -4,18 +4,23 @@ import json
 import random
 import resource
 import time
+from itertools import chain
 
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from bract.adapter.layout import PARTS, Layout, Module, Tensor
+from bract.directives.prune import Prune
+from bract.directives.select import Select
 from bract.errors import BractError
-from bract.settings.schema import Settings, declared, read
+from bract.settings.declared import declared
+from bract.settings.read import read
+from bract.settings.schema import Settings
 from bract.wire.codec import CODECS
-from bract.wire.messages import PAYLOAD, PRIVACY, get_payload, payload_record, privacy_line
+from bract.wire.messages import PAYLOAD, PRIVACY, get_payload, payload_record, privacy_spending
 from bract.wire.payload import HEADER, Payload, pack, unpack
-from bract.wire.plan import KEY, Plan, Prune, Select
+from bract.wire.plan import KEY, Plan
 
 LAYOUT = Layout((Module("q", 3, 2), Module("v", 4, 5)), rank=3, head=(Tensor("w", (2, 3)), Tensor("b", (2,))))
 SLOWEST, GROWTH = 1.0, 64 << 10  # seconds for one input on a busy machine; kB of the process's peak
@@ -111,12 +116,12 @@ def test_payloads():
     assert 0 < taken < count  # values may be any finite numbers, so some get through
 
 
-def test_plans_and_privacy_lines():
+def test_plans_and_privacy_spending():
     rng = random.Random(1)
     plans = [
         Plan(1, "f1", ("B",), ("B",), ("B",)),
-        Plan(2, "f1", ("A",), ("A",), ("A", "B"), slots=(0, 2, 5), select=Select(2), changes=True),
-        Plan(3, "f1", ("A", "B"), ("A", "B"), ("A", "B"), slots=(0, 3), prune=Prune(0.9, 0.1), rank=2.0, joined=1),
+        Plan(2, "f1", ("A",), ("A",), ("A", "B"), slots=(0, 2, 5), do=(Select(2),), changes=True),
+        Plan(3, "f1", ("A", "B"), ("A", "B"), ("A", "B"), slots=(0, 3), do=(Prune(0.9, 0.1),), rank=2.0, joined=1),
     ]
     numbers = {"epsilon": 1.5, "sigma": 2.0, "sample_rate": 0.1, "steps": 5, "rounds": 1, "limit": None}
     line = json.dumps({**numbers, "uses": [[2.0, 0.1, 5]]})
@@ -128,9 +133,11 @@ def test_plans_and_privacy_lines():
             assert not set(plan.sends) & set(plan.keeps)
             assert plan.slots is None or all(0 <= slot < LAYOUT.slots for slot in plan.slots)
         text = mutated(line.encode(), rng).decode("utf-8", "replace")
-        no, found = refused(privacy_line, RecordDict({PRIVACY: ConfigRecord({"line": text})}))
+        no, found = refused(privacy_spending, RecordDict({PRIVACY: ConfigRecord({"line": text})}))
         if not no:
-            assert all(value is None or 0 <= value < 1e12 for key, value in found.items() if key != "uses")
+            numbers = [found.epsilon, found.sigma, found.sample_rate, found.steps, found.rounds, found.limit]
+            assert all(value is None or 0 <= value < 1e12 for value in (*numbers, *chain(*found.uses)))
+            assert None not in numbers[1:5]
 
 
 def odd(rng, was):

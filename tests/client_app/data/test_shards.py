@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from bract.files import home
 from bract.models import base_model
-from bract.settings.schema import read
+from bract.settings.read import read
 from client_app.data import cache, shards
 from server_app.checkpoint import Checkpoint
 from tests.harness import settings_of, tiny_data
@@ -55,7 +55,7 @@ def test_every_client_has_what_it_would_have_by_itself(asked):
         for mine, its in ((shard.train, wanted.train), (shard.holdout, wanted.holdout)):
             assert len(mine)
             assert same(mine.tokens, its.tokens)
-            assert (mine.labels == its.labels).all()
+            assert (mine.targets == its.targets).all()
             assert same([mine.tokens[-1]], [its.tokens[len(its) - 1]])
             with pytest.raises(IndexError):
                 mine.tokens[len(mine)]
@@ -155,8 +155,9 @@ def test_two_workers_at_once_make_one_file(asked, tmp_path):
     """The second waits for the first, and reads no text."""
     data, seed, clients, place, run = asked()
     code = (
-        "from client_app import worker; from bract.settings import DataSettings; real, read = cache.load, [];"
-        "worker.load = lambda *told: read.append(told) or real(*told); cache.simulated = lambda: True;"
+        "from client_app.data import cache; from bract.settings.schema import DataSettings;"
+        "real, read = cache.load, [];"
+        "cache.load = lambda *told: read.append(told) or real(*told); cache.simulated = lambda: True;"
         f"found = cache.shared({data!r}, {seed}, {clients}, {place!r}, {run});"
         "print(len(read), sum(len(s.train) for s in found.shards))"
     )

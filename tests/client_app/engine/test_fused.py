@@ -12,22 +12,23 @@ from bract.errors import BractError
 from bract.models.lora_model import batch_of
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import Examples, logits
+from bract.tasks.classification import logits, losses
+from bract.tasks.task import Examples
 from client_app.engine import fused, kernels, memory, prefix_cache
 from client_app.engine import select_engine as pick_module
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.fused import FusedEngine
-from client_app.engine.independence import require_apart
+from client_app.engine.independence import require_independent
 from client_app.engine.last_layer import last_layer
 from client_app.engine.opacus import OpacusEngine
 from client_app.engine.prefix_cache import frozen_layers
 from client_app.engine.select_engine import pick
 from client_app.engine.supported import refusal
-from client_app.training.loop import Private, train
-from tests.client_app.test_private import KINDS, MECHANISM, filled, net_of, summed, trained
-from tests.client_app.test_private import folders as folders  # fixtures
-from tests.client_app.test_private import shard as shard
-from tests.harness import tiny_model
+from client_app.privacy.private import Private
+from tests.client_app.training.test_private_gradients import KINDS, MECHANISM, filled, net_of, summed, trained
+from tests.client_app.training.test_private_gradients import folders as folders  # fixtures
+from tests.client_app.training.test_private_gradients import shard as shard
+from tests.harness import fit, tiny_model
 
 PROBES = 2  # texts that pass through a model, once, to find what a token takes
 SETTINGS = TrainSettings(batch=8, steps=20, lr=0.01)
@@ -37,8 +38,8 @@ def after_training(net, shard, parts, engine, *, private, slots=None, settings=S
     """The parts after some steps from the same start, with the same draws and noise."""
     start = {part: net.get(part) for part in parts}
     how = Private(replace(MECHANISM, sigma=0.5), SecureNoise("same")) if private else None
-    train(
-        net, shard, replace(settings, engine=engine), parts, np.random.default_rng(0), pad=0, slots=slots,
+    fit(
+        net, shard, replace(settings, engine=engine), parts, pad=0, slots=slots,
         private=how,
     )  # fmt: skip
     found = {part: net.get(part) for part in parts}
@@ -83,7 +84,7 @@ def test_optimiser_s_own_default_agrees_too(folders, shard):
 def test_plain_gradients_need_no_row_for_each_example(folders, shard):
     net = net_of(folders["bert"])
     flat = Flat(net, ("A", "B", "head"))
-    with pick(TrainSettings(engine="fused"), net, flat, pad=0) as engine:
+    with pick(TrainSettings(engine="fused"), net, flat, losses=losses, pad=0) as engine:
         assert isinstance(engine, FusedEngine)
         total = flat.zeros()
         engine.start()
@@ -96,7 +97,7 @@ def test_plain_gradients_need_no_row_for_each_example(folders, shard):
 def test_the_model_is_given_back_also_after_an_error(folders, shard):
     net = net_of(folders["bert"], "cls")
     flat = Flat(net, ("B", "head"))
-    with pytest.raises(MemoryError), pick(TrainSettings(), net, flat, pad=0):  # noqa: PT012  # the error is ours
+    with pytest.raises(MemoryError), pick(TrainSettings(), net, flat, losses=losses, pad=0):  # noqa: PT012  # the error is ours
         assert any("forward" in vars(module) for module in net.modules())
         raise MemoryError
     assert not any("forward" in vars(module) for module in net.modules())
@@ -128,10 +129,10 @@ def test_vera_and_other_adapters_are_left_to_autograd(folders, shard, caplog):
     assert "not by one plain LoRA" in refusal(net, flat)
     pick_module._tell.cache_clear()
     with caplog.at_level(logging.INFO):
-        assert isinstance(pick(TrainSettings(), net, flat, pad=0), OpacusEngine)
+        assert isinstance(pick(TrainSettings(), net, flat, losses=losses, pad=0), OpacusEngine)
     assert "training by Opacus and autograd: encoder.layer.0.attention.self.query is adapted by" in caplog.text
     with pytest.raises(BractError, match="train.engine = 'fused' cannot train this exactly"):
-        pick(TrainSettings(engine="fused"), net, flat, pad=0)
+        pick(TrainSettings(engine="fused"), net, flat, losses=losses, pad=0)
 
 
 @pytest.mark.parametrize("more", [{"use_dora": True}, {"lora_dropout": 0.1}, {"lora_bias": True}])
@@ -168,12 +169,12 @@ def test_a_pass_stays_within_its_memory(folders, shard, monkeypatch):
     wanted = summed(net, shard, range(len(shard)), ("B",), MECHANISM)
     trained(net, ("B",))
     flat = Flat(net, ("B",))
-    with pick(TrainSettings(), net, flat, pad=0) as engine:
+    with pick(TrainSettings(), net, flat, losses=losses, pad=0) as engine:
         assert len(engine.split(shard, np.arange(len(shard)), clipped=True)) < 4
     a_token = memory.bytes_a_token(lambda n: net(torch.ones(1, n, dtype=torch.long), torch.ones(1, n)), 32)
     assert 10 * 32 * 4 < a_token < 100 * 32 * 4  # two layers of some ten values as wide as the model
     monkeypatch.setattr(memory, "CPU", int(40 * a_token))
-    with pick(TrainSettings(), net, flat, pad=0) as engine:
+    with pick(TrainSettings(), net, flat, losses=losses, pad=0) as engine:
         pieces = engine.split(shard, np.arange(len(shard)), clipped=True)
     assert len(pieces) > 4
     assert sorted(np.concatenate(pieces)) == list(range(len(shard)))
@@ -258,7 +259,7 @@ def test_rounding_spares_the_adapter(folders, shard):
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     wanted = float(layer.scaling["default"]) * x @ a.T @ b.T
     kernel = kernels.Kernel("bfloat16", kernels._rounding, "", torch.bfloat16)
-    with FusedEngine(net, Flat(net, ("B",)), kernel, pad=0) as engine, torch.no_grad():
+    with FusedEngine(net, Flat(net, ("B",)), kernel, losses=losses, pad=0) as engine, torch.no_grad():
         engine.start()
         found = layer(x) - kernel.product(x, kernel.weight(layer.base_layer), layer.base_layer.bias)
     assert float((found - wanted).norm() / wanted.norm()) < 0.05
@@ -269,7 +270,7 @@ def test_head_alone_needs_nothing_of_the_encoder_on_the_way_back(folders, shard,
     net = net_of(folders["bert"])
     trained(net, ("head",))
     flat = Flat(net, ("head",))
-    with pick(TrainSettings(engine="fused"), net, flat, pad=0):
+    with pick(TrainSettings(engine="fused"), net, flat, losses=losses, pad=0):
         assert not net.pooled(*batch_of(shard.tokens[:2], 0, net.device)).requires_grad
 
 
@@ -297,9 +298,9 @@ def test_a_model_whose_states_depend_on_padding_is_not_trained_privately(tmp_pat
         settings = TrainSettings(batch=4, steps=1, engine=engine)
         private = Private(replace(MECHANISM, sigma=0.5), SecureNoise())
         with pytest.raises(BractError, match="change with the texts it is computed with"):
-            train(net, shard, settings, ("B",), np.random.default_rng(0), pad=0, private=private)
+            fit(net, shard, settings, ("B",), pad=0, private=private)
         assert (net.get("B") == before).all()
-        train(net, shard, settings, ("B",), np.random.default_rng(0), pad=0)  # without privacy it may
+        fit(net, shard, settings, ("B",), pad=0)  # without privacy it may
         net.set("B", before, net.layout)
 
 
@@ -310,13 +311,13 @@ def test_maps_that_also_see_positions_are_found_before_anything_is_spent(tmp_pat
     relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
     folder = other(tmp_path, DebertaV2ForSequenceClassification(DebertaV2Config(**bert_like(**relative))))
     with pytest.raises(BractError, match="for more than each example's own states"):
-        require_apart(net_of(folder, "native", targets="query_proj"), pad=0)
-    require_apart(net_of(folder, "native", targets="value_proj"), pad=0)
+        require_independent(net_of(folder, "native", targets="query_proj"), pad=0)
+    require_independent(net_of(folder, "native", targets="value_proj"), pad=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_models_states_do_not(folders, kind):
-    require_apart(net_of(folders[kind], "mean" if kind == "bert" else "native"), pad=0)
+    require_independent(net_of(folders[kind], "mean" if kind == "bert" else "native"), pad=0)
 
 
 @pytest.mark.parametrize("targets", ["attention", "encoder.layer.1.attention.attn.q"])
@@ -354,14 +355,14 @@ def test_a_base_layer_of_another_kind_is_refused(folders):
 def test_a_fault_while_lending_gives_the_model_back(folders, monkeypatch):
     net = net_of(folders["bert"])
     monkeypatch.setattr(fused, "last_layer", lambda model: 1 / 0)
-    with pytest.raises(ZeroDivisionError), pick(TrainSettings(), net, Flat(net, ("B",)), pad=0):
+    with pytest.raises(ZeroDivisionError), pick(TrainSettings(), net, Flat(net, ("B",)), losses=losses, pad=0):
         pass
     assert not any("forward" in vars(module) for module in net.modules())
 
 
 def test_an_empty_text_is_computed(folders, shard):
     """A tokenizer without marks of its own makes no token of it."""
-    empty = Examples([*shard.tokens[:3], np.zeros(0, np.int32)], shard.labels[:4])
+    empty = Examples([*shard.tokens[:3], np.zeros(0, np.int32)], shard.targets[:4])
     net = net_of(folders["bert"])
     assert np.isfinite(logits(net, empty.tokens)).all()
     assert torch.isfinite(summed(net, empty, range(4), ("B",), MECHANISM)).all()

@@ -17,7 +17,7 @@ from bract.errors import BractError
 from bract.flower import polling, supernode
 from client_app.flower.trainer import STOPPED
 from server_app.checkpoint import Checkpoint
-from tests.node import AnsweredError, Node
+from tests.flower.node import AnsweredError, Node
 
 ROOT = Path(__file__).parents[3]
 
@@ -153,7 +153,10 @@ def test_everything_ends_with_bract_node_however_it_ends(tmp_path, how):
         "import pathlib, subprocess\nchild = subprocess.Popen(['sleep', '1000'])\n"
         "pathlib.Path('child').write_text(str(child.pid))\nchild.wait()\n"
     )
-    code = f"from bract.flower import supernode; supernode.tool = lambda _: {str(fake)!r}; raise SystemExit(supernode.run([]))"
+    code = (
+        f"from bract.flower import supernode as node; node.tool = lambda _: {str(fake)!r}; "
+        "raise SystemExit(node.run([]))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     try:
@@ -207,17 +210,6 @@ def test_a_node_asks_sooner_while_a_run_goes_on_and_seldom_otherwise(monkeypatch
     crowd.sleep(0.5)
     crowd.sleep(3)
     assert slept[-1] == 3
-
-
-def test_flower_s_supernode_has_the_clock_that_is_put_in_its_place():
-    """What is replaced must be what it sleeps by."""
-    import inspect
-
-    from flwr.supernode import start_client_internal
-
-    assert start_client_internal.time is time
-    assert "time.sleep(3)" in inspect.getsource(start_client_internal.start_client_internal)
-    assert "time.sleep(0.5)" in inspect.getsource(start_client_internal._push_messages)
 
 
 @pytest.mark.parametrize("option", ["--isolation=subprocess", "--ssl-certfile=x", "--superexec-auth-secret-file=x"])

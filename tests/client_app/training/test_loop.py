@@ -7,9 +7,8 @@ from bract.adapter.initial import draw
 from bract.models.lora_model import Shape, build
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import examples
-from client_app.training.loop import train
 from client_app.training.plain_gradients import batches
-from tests.harness import TEXTS
+from tests.harness import TEXTS, fit
 
 SETTINGS = TrainSettings(batch=4, lr=0.01, steps=0, lr_ratio=1.0)
 
@@ -38,7 +37,7 @@ def values(model):
 def test_only_the_named_parts_change(net, shard, parts, optimizer):
     net.set("B", np.full(net.layout.size("B"), 0.1, np.float32), net.layout)  # with B = 0, A has no gradient
     before = values(net)
-    train(net, shard, replace(SETTINGS, optimizer=optimizer), parts, np.random.default_rng(0), pad=0)
+    fit(net, shard, replace(SETTINGS, optimizer=optimizer), parts)
     changed = {name for name, p in values(net).items() if not (p == before[name]).all()}
     wanted = {id(p) for part in parts for p in net.parameters_of(part)}
     assert changed == {name for name, p in net.named_parameters() if id(p) in wanted}
@@ -46,9 +45,9 @@ def test_only_the_named_parts_change(net, shard, parts, optimizer):
 
 def test_it_fits_what_it_is_given(net, shard):
     settings = replace(SETTINGS, epochs=40)
-    trained = train(net, shard, settings, ("A", "B", "head"), np.random.default_rng(0), pad=0)
+    trained = fit(net, shard, settings, ("A", "B", "head"))
     assert (trained.examples, trained.steps) == (16, 160)
-    again = train(net, shard, replace(SETTINGS, lr=0.0), ("B",), np.random.default_rng(0), pad=0)
+    again = fit(net, shard, replace(SETTINGS, lr=0.0), ("B",))
     assert again.loss < 0.2 < 1.3
 
 
@@ -58,9 +57,8 @@ def test_slots_that_are_not_named_do_not_move(net, shard, part, optimizer):
     net.set("B", np.full(net.layout.size("B"), 0.1, np.float32), net.layout)
     before = net.get(part)
     slots = np.array([1, 4, 7])
-    train(
-        net, shard, replace(SETTINGS, optimizer=optimizer), (part,), np.random.default_rng(0),
-        pad=0, slots=slots,
+    fit(
+        net, shard, replace(SETTINGS, optimizer=optimizer), (part,), slots=slots,
     )  # fmt: skip
     moved = net.get(part) != before
     inside = net.layout.positions(part, slots)
@@ -76,7 +74,7 @@ def test_the_rate_of_b_is_multiplied(net, shard):
         for part, vector in start.items():
             net.set(part, vector, net.layout)
         settings = replace(SETTINGS, optimizer="sgd", lr_ratio=ratio, steps=1)
-        train(net, shard, settings, ("B", "head"), np.random.default_rng(0), pad=0)
+        fit(net, shard, settings, ("B", "head"))
         moves[ratio] = {p: net.get(p) - start[p] for p in start}
     assert np.allclose(moves[5.0]["B"], 5 * moves[1.0]["B"], atol=1e-6)
     assert np.allclose(moves[5.0]["head"], moves[1.0]["head"], atol=1e-6)

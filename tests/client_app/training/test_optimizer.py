@@ -8,8 +8,8 @@ import torch
 from bract.settings.schema import TrainSettings
 from client_app.engine.flat_buffer import Flat
 from client_app.training.optimizer import Descent
-from tests.client_app.test_private import folders as folders  # a fixture
-from tests.client_app.test_private import net_of
+from tests.client_app.training.test_private_gradients import folders as folders  # a fixture
+from tests.client_app.training.test_private_gradients import net_of
 
 PARTS = ("A", "B", "head")
 SETTINGS = TrainSettings(lr_ratio=5.0)

@@ -14,14 +14,14 @@ from bract.models.lora_model import Shape, batch_of, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import examples
+from bract.tasks.classification import examples, losses
 from client_app.engine import fused, opacus
 from client_app.engine.flat_buffer import Flat
 from client_app.engine.select_engine import pick
 from client_app.privacy.clip import LANE, SAFE, Clip, squares
-from client_app.training.loop import Private, train
+from client_app.privacy.private import Private
 from client_app.training.private_gradients import PrivateGradients
-from tests.harness import TEXTS, tiny_model
+from tests.harness import TEXTS, fit, tiny_model
 
 KINDS = ("bert", "roberta", "distilbert", "llama", "gpt2")
 MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=4, rounds=2)
@@ -58,7 +58,7 @@ def one_at_a_time(net, shard, rows, parts, clip, inside=None):
         p.requires_grad_(True)
     for i in rows:
         ids, mask = batch_of([shard.tokens[i]], 0, net.device)
-        loss = functional.cross_entropy(net(ids, mask), torch.tensor([shard.labels[i]]))
+        loss = functional.cross_entropy(net(ids, mask), torch.tensor([shard.targets[i]]))
         flat = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters)]).double()
         flat = flat if inside is None else flat * inside
         clipped += bool(flat.norm() > clip)
@@ -78,7 +78,7 @@ def filled(net, shard, rows, parts, mechanism, *, noise=None, engine="fused", gr
     """The gradients that a draw leaves, by name of the engine, undone of their division; in the parameters' order."""
     trained(net, parts)
     flat = Flat(net, parts, slots)
-    with pick(TrainSettings(engine=engine), net, flat, pad=0) as chosen:
+    with pick(TrainSettings(engine=engine), net, flat, losses=losses, pad=0) as chosen:
         source = PrivateGradients(chosen, flat, mechanism, noise or SecureNoise("x"), groups=groups)
         gradient, _ = source.gradient(shard, np.array(rows, dtype=np.int64))
     return in_order(net, flat, parts, gradient).double() * mechanism.batch
@@ -252,7 +252,7 @@ def test_draws_are_poisson(folders):
     net = net_of(folders["bert"])
     trained(net, ("B",))
     flat = Flat(net, ("B",))
-    engine = pick(TrainSettings(), net, flat, pad=0)
+    engine = pick(TrainSettings(), net, flat, losses=losses, pad=0)
     gradients = PrivateGradients(engine, flat, replace(MECHANISM, rate=0.1), SecureNoise())
     drawn = list(gradients.draws(50, 4000))
     sizes = np.array([len(rows) for rows in drawn])
@@ -270,7 +270,7 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
     private = Private(replace(MECHANISM, sigma=1.0), SecureNoise())
     settings = TrainSettings(batch=4, steps=2)
     with pytest.raises(BractError, match="has no gradient for each example|cannot be"):
-        train(net, shard, settings, ("B",), np.random.default_rng(0), pad=0, private=private)
+        fit(net, shard, settings, ("B",), pad=0, private=private)
     assert (net.get("B") == before).all()
 
     plain = net_of(folders["bert"])
@@ -278,7 +278,7 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
     plain.parameters_of("A")[0].requires_grad_(True)  # somebody left it on
     flat = Flat(plain, ("B",))
     with pytest.raises(BractError, match="would be trained and not clipped"):
-        PrivateGradients(pick(TrainSettings(), plain, flat, pad=0), flat, MECHANISM, SecureNoise())
+        PrivateGradients(pick(TrainSettings(), plain, flat, losses=losses, pad=0), flat, MECHANISM, SecureNoise())
 
 
 @ENGINES
@@ -299,8 +299,8 @@ def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard
         shard_ = examples(["lost"] * batch, ["lost"] * batch, list(TEXTS), folders["bert"], 32)
         settings = TrainSettings(batch=1, steps=1, engine=engine)
         with pytest.raises(BractError, match="for more than each example's own states"):
-            train(
-                net, shard_, settings, ("B",), np.random.default_rng(0), pad=0,
+            fit(
+                net, shard_, settings, ("B",), pad=0,
                 private=replace(private, mechanism=replace(private.mechanism, rate=1.0)),
             )  # fmt: skip
     assert (net.get("B") == before).all()
@@ -333,7 +333,7 @@ def test_noise_is_fresh_in_every_process():
     import subprocess
     import sys
 
-    code = "import os\nfrom bract.noise import process_noise\nprint(process_noise().uniform(3).tolist())"
+    code = "import os\nfrom bract.privacy.noise import process_noise\nprint(process_noise().uniform(3).tolist())"
     drawn = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
              for _ in range(2)}  # fmt: skip
     assert len(drawn) == 2
@@ -345,14 +345,14 @@ def test_the_model_is_as_it_was_after_private_training(folders, shard):
     private = Private(replace(MECHANISM, sigma=0.5), SecureNoise())
     settings = TrainSettings(batch=4, steps=3)
     for _ in range(2):
-        train(net, shard, settings, ("A", "B", "head"), np.random.default_rng(0), pad=0, private=private)
+        fit(net, shard, settings, ("A", "B", "head"), pad=0, private=private)
     assert not any(m.training for m in net.modules())
     assert not any(m._forward_hooks or m._backward_hooks for m in net.modules())
     once = net_of(folders["bert"])
     for model in (net, once):
         for part, vector in draw(net.layout, 0, pooled=True).items():
             model.set(part, vector, net.layout)
-        train(model, shard, settings, ("B",), np.random.default_rng(0), pad=0)
+        fit(model, shard, settings, ("B",), pad=0)
     assert (net.get("B") == once.get("B")).all()
 
 

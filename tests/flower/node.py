@@ -19,11 +19,11 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 
 from bract.processes import free_port
+from tests.flower.messages import identify, stamp
 
 JUNK = b"no app at all"  # what the server sent as its app: were it run, or only unpacked, the answer would be an error
 APP = Fab(hashlib.sha256(JUNK).hexdigest(), JUNK, {})
@@ -36,7 +36,7 @@ class Node:
         factory = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
         self.state, self.secret = factory.state(), secrets.token_bytes(32)
         self.state.set_node_id(1)
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0  # whose messages these are
+        identify()  # whose messages these are
         host, port = "127.0.0.1", free_port()
         self.address = f"{host}:{port}"
         app = create_app(factory, self.secret)
@@ -62,9 +62,9 @@ class Node:
         self.state.store_run(run)
         self.state.store_fab(APP)
         self.state.create_task(task_type=TaskType.CLIENT_APP, run_id=run.run_id, fab_hash=APP.hash_str)
-        message.metadata.__dict__["_run_id"] = run.run_id
+        stamp(message, run_id=run.run_id)
         with no_object_id_recompute():
-            message.metadata.__dict__["_message_id"] = message.object_id
+            stamp(message, message_id=message.object_id)
             self.state.object_store.preregister(run.run_id, get_object_tree(message))
             for object_id, part in get_all_nested_objects(message).items():
                 self.state.object_store.put(object_id, part.deflate())
@@ -100,7 +100,7 @@ class Node:
         self.taken.append(message.metadata.message_type)
         name = message.metadata.message_id
         reply = self.reply(self.begin(message, context))
-        message.metadata.__dict__["_message_id"] = name
+        stamp(message, message_id=name)
         while any(task.status.status != "finished" for task in self.state.get_tasks()):
             time.sleep(0.01)  # the trainer's last word puts the context back, which the next message changes
         if reply.has_error():

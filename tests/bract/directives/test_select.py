@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bract.adapter.layout import Layout, Module
-from client_app.select import best, scores, standing
+from bract.directives.select import best, scores, standing
 
 # Slots 0 and 1 are m's ranks (A rows of two, B of one), 2 and 3 are n's (A of one, B of two).
 LAYOUT = Layout((Module("m", 2, 1), Module("n", 1, 2)), rank=2)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bract.adapter.layout import Layout, Module
-from bract.wire.plan import Prune
-from client_app.prune import kept_rank, size, tail
+from bract.directives.prune import Prune, kept_rank, size, tail
 
 LAYOUT = Layout((Module("m", 2, 1), Module("n", 1, 2)), rank=2)
 A = np.array([3, 4, 0, 1, 2, 1], np.float32)

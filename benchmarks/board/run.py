@@ -1,4 +1,4 @@
-"""Playing one cell: in this process, or through Flower's own simulation. Both give the same numbers."""
+"""Running one cell: in this process, or through Flower's own simulation. Both give the same numbers."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from bract.results.run_folder import read_rows
 ROOT = Path(__file__).parents[2]
 
 
-def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
+def run_cell(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
     """A cell's row. `data` is a folder with train.csv, test.csv and labels.json, or nothing: the demo."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home:
@@ -33,9 +33,9 @@ def play(cell: Cell, data: str, flower: bool = False) -> dict[str, Any]:
         if flower:
             by_flower(cell.nodes, values, Path(home))
         else:
-            from benchmarks.inprocess import played  # torch, which only the process that plays needs
+            from benchmarks.inprocess import run_in_process  # torch, which only the process that runs cells needs
 
-            played(cell.nodes, values)
+            run_in_process(cell.nodes, values)
         folder = Path(home) / "run"
         rows = read_rows(folder / "rounds.jsonl")
         found: dict[str, Any] = {
@@ -68,9 +68,9 @@ def tested(folder: Path, home: Path, data: str, values: dict[str, Any]) -> list[
     found: list[float] = []
     for place in [path.parent for path in personal] or [folder / "adapter"]:
         predictor = bract.load(str(place))
-        table = load_test(columns(values, f"{data}/test.csv"), predictor.labels)
-        guessed = predictor.predict(table.texts)
-        found.append(statistics.mean(one == right for one, right in zip(guessed, table.labels, strict=True)))
+        table = load_test(columns(values, f"{data}/test.csv"), predictor.task, predictor.outputs)
+        guessed = predictor.predict(table.columns["text"])
+        found.append(statistics.mean(one == right for one, right in zip(guessed, table.columns["label"], strict=True)))
     return found
 
 

@@ -1,0 +1,89 @@
+"""Measuring a model on what a client holds out; and the client's own model, where a method leaves it one."""
+
+import numpy as np
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+
+from bract.adapter.layout import Parts
+from bract.errors import BractError
+from bract.files import home
+from bract.log import log
+from bract.models.lora_model import LoraModel
+from bract.results.export import Export
+from bract.tasks.task import Sums
+from bract.tasks.tokens import pad_id
+from bract.wire.messages import METRICS, REPORT
+from bract.wire.plan import Plan
+from client_app.client import Client
+from client_app.privacy.budget import abstained, require_answered
+from client_app.request import decode, kept_before, lay_in, parts_of
+from client_app.training.loop import train
+
+WARNING = 30
+
+
+def evaluate(client: Client, content: RecordDict) -> RecordDict:
+    """Measure the model that the plan describes on this client's held-out part."""
+    request = decode(content, client.layout, client.rank, client.partition)
+    plan = request.plan
+    kept = kept_before(plan, client.partition, client.layout, plan.round + 1)
+    if kept.round and client.private:
+        require_answered(client.account, plan.federation, kept.round)
+    model = client.model()
+    lay_in(model, client.layout, request, kept, client.first())
+    holdout = client.shard.holdout
+    sums = client.task.measure(model, holdout) if len(holdout) else None
+    if plan.keeps and plan.round == client.settings.rounds:
+        export(client, model, plan, sums)  # what was measured before it is what the server hears of
+    if sums is None:
+        return abstained("it holds no examples out")
+    return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(dict(sums))})
+
+
+def export(client: Client, model: LoraModel, plan: Plan, sums: Sums | None) -> None:
+    """Write the client's own model to its own disk, readable by its owner alone.
+
+    What stays here is trained once more first, where a directive says so: nothing that is computed from it leaves, and
+    the client's state keeps what the rounds left, so that a run may go on.
+    """
+    for steps in [directive.afterwards() for directive in plan.do]:
+        if steps and len(client.shard.train):
+            sums = personalised(client, model, plan, steps, sums)
+    task = client.task
+    score = task.figures(sums)[task.score] if sums else None
+    folder = home() / "personal" / plan.federation / str(client.partition)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.chmod(0o700)
+    found = Export(
+        client.settings,
+        client.layout,
+        client.outputs,
+        client.shape.pooling,
+        client.clients,
+        plan.keeps,
+        personal=True,
+    )
+    found.write(folder, parts_of(model, client.layout), score)
+
+
+def personalised(client: Client, model: LoraModel, plan: Plan, steps: int, sums: Sums | None) -> Sums | None:
+    """Train what stays here once more, and measure it. A fault is told here alone: it too would be a release."""
+    before: Parts = {part: model.get(part) for part in plan.keeps}
+    try:
+        train(
+            model,
+            client.shard.train,
+            client.settings.train,
+            plan.keeps,
+            client.rng(plan.round, 3),
+            losses=client.task.losses,
+            pad=pad_id(client.shape.place),
+            steps=steps,
+        )
+        if not all(np.isfinite(model.get(part)).all() for part in plan.keeps):
+            raise BractError("it diverged; try a smaller train.lr")
+        return client.task.measure(model, client.shard.holdout) if sums else None
+    except Exception as error:
+        log(WARNING, "client %s: no personal phase: %s", client.partition, error)
+        for part, vector in before.items():
+            model.set(part, vector, client.layout)
+        return sums

@@ -1,0 +1,60 @@
+"""What a mechanism does is what it accounts for."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bract.privacy.accounting import Use, epsilon
+from bract.privacy.mechanism import Mechanism
+from bract.privacy.noise import SecureNoise
+
+MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=0.5, sigma=3.0, rate=0.2, batch=4.0, steps=5, rounds=3)
+
+
+def test_a_noisy_mean_by_hand():
+    """(1, 2) and 3 * 0.5 times (2, -1), over 4."""
+    found = MECHANISM.noisy_mean(np.array([1.0, 2.0]), np.array([2.0, -1.0]))
+    assert found.tolist() == [1.0, 0.125]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_arrays_and_tensors_get_the_same_bits(dtype):
+    rng = np.random.default_rng(0)
+    total, normal = (torch.from_numpy(rng.normal(size=100)).to(dtype) for _ in range(2))
+    found = MECHANISM.noisy_mean(total, normal)
+    assert found.dtype == dtype
+    assert (found.numpy() == MECHANISM.noisy_mean(total.numpy(), normal.numpy())).all()
+
+
+@pytest.mark.parametrize("length", [1e-30, 0.3, 0.5, 0.500001, 7.0, 1e30])
+def test_nothing_is_longer_than_the_clip_after_it(length):
+    scale = MECHANISM.scale(length)
+    assert scale * length <= MECHANISM.clip
+    assert scale == 1.0 or scale * length == pytest.approx(MECHANISM.clip, rel=2e-5)
+
+
+def test_what_has_no_length_stays():
+    assert MECHANISM.scale(0.0) == 1.0
+
+
+def test_samples_are_drawn_at_the_rate_that_is_accounted():
+    noise, sizes = SecureNoise(), []
+    for _ in range(2000):
+        drawn = MECHANISM.sample(noise, 50)
+        assert len(set(drawn.tolist())) == len(drawn)
+        sizes.append(len(drawn))
+    assert abs(np.mean(sizes) - 10) < 5 * math.sqrt(8 / 2000)
+    assert abs(np.var(sizes) - 8) < 1.5  # a fixed share would have none
+    assert MECHANISM.use() == Use(3.0, 0.2, 5)
+    assert replace(MECHANISM, rate=1.0).sample(noise, 7).tolist() == list(range(7))
+
+
+def test_rounds_cost_what_their_uses_do():
+    assert MECHANISM.use(2) == Use(3.0, 0.2, 10)
+    assert MECHANISM.spent(2) == MECHANISM.epsilon_of([MECHANISM.use(), MECHANISM.use()])
+    assert MECHANISM.spent(2) == epsilon([Use(3.0, 0.2, 10)], 1e-5, "prv")
+    assert MECHANISM.spent(0) == 0.0
+    assert replace(MECHANISM, sigma=0.0).spent(1) == math.inf
