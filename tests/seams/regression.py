@@ -1,0 +1,81 @@
+"""A task: a number for each text, by a linear head; judged by the mean distance from the truth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bract.errors import BractError
+from bract.settings.schema import DataSettings
+from bract.tasks.task import Bound, Examples, Figures, Outputs, Rows, Sums, Table, Usage
+from bract.tasks.tokens import logits, tokenise
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A `Task`: the head has one row."""
+
+    name: str = "regress"
+    score: str = "distance"
+    higher: bool = False
+    auto_class: str = "AutoModelForSequenceClassification"
+    peft_type: str = "SEQ_CLS"
+
+    @property
+    def sums(self) -> Mapping[str, Bound]:
+        """Distances, and their squares."""
+        return {"distance": Bound(1e6), "loss": Bound(1e12)}
+
+    def columns(self, data: DataSettings) -> Mapping[str, str]:
+        """A text and its number."""
+        return {"text": data.text, "label": data.label}
+
+    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str], place: str) -> Table:
+        """The rows that have both."""
+        keep = [i for i, text in enumerate(columns["text"]) if text and columns["label"][i]]
+        if not keep:
+            raise BractError(f"{place} holds no row with both a text and a number")
+        kept = {name: tuple(cells[i] for i in keep) for name, cells in columns.items()}
+        return Table(kept, group=tuple(group[i] for i in keep) if group else ())
+
+    def outputs(self, data: DataSettings, table: Table, described: Mapping[str, str]) -> Outputs:
+        """One number."""
+        return Outputs(1)
+
+    def require_known(self, table: Table, outputs: Outputs, place: str) -> None:
+        """Any number will do."""
+
+    def examples(self, table: Table, rows: Rows, outputs: Outputs, place: str, length: int) -> Examples:
+        """Numbers as they are."""
+        numbers = np.array([float(cell) for cell in table.take("label", rows)], dtype=np.float32)
+        return Examples(tokenise(table.take("text", rows), place, length), numbers)
+
+    def losses(self, model: Any, ids: Any, mask: Any, targets: Any) -> Any:
+        """The squared distance of each text."""
+        return (model(ids, mask)[:, 0] - targets).square()
+
+    def measure(self, model: Any, held: Examples) -> Sums:
+        """Sums over texts."""
+        off = np.abs(logits(model, held.tokens)[:, 0].astype(np.float64) - held.targets)
+        return {"examples": len(held), "distance": float(off.sum()), "loss": float(np.square(off).sum())}
+
+    def figures(self, sums: Mapping[str, float]) -> Figures:
+        """Means."""
+        return {name: sums[name] / sums["examples"] for name in ("distance", "loss")}
+
+    def answers(self, logits: NDArray[np.float32], outputs: Outputs) -> list[Any]:
+        """The number of each text."""
+        return [float(row[0]) for row in logits]
+
+    def describe(self, outputs: Outputs) -> str:
+        """What it is."""
+        return "It gives a number for a text."
+
+    def example(self, usage: Usage) -> str:
+        """Left to the reader."""
+        return f"# with {usage.base}, as for any model of transformers with one output"
+
+
+REGRESSION = Regression()
