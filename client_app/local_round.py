@@ -5,7 +5,6 @@
 What a client does beyond training the parts of its plan, the plan's directives do; no method is known here.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,7 @@ from client_app.client import Client
 from client_app.engine.independence import require_independent
 from client_app.privacy.budget import abstained, charged
 from client_app.privacy.private import Private
-from client_app.request import decode, kept_before, lay_in, parts_of
+from client_app.request import decode, lay_in, own_state, parts_of
 from client_app.state import ClientState, Kept
 from client_app.training.loop import Phase, Trained, train
 
@@ -46,9 +45,8 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
     plan = request.plan
     if why := declined(client, plan):
         return abstained(why)
-    state = ClientState(plan.federation, client.partition)
-    with state.alone() if plan.remembers else nullcontext():
-        kept, model = kept_before(plan, client.partition, client.layout, plan.round), client.model()
+    model = client.model()
+    with own_state(plan, client.partition, client.layout) as kept:
         carried = lay_in(model, client.layout, request, kept, client.first())
         if not client.private:
             return walk(LocalRound(client, plan, model, carried))

@@ -1,5 +1,7 @@
 """What a message asks of a client: read, checked against what it has, and laid into the model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +55,13 @@ def kept_before(plan: Plan, partition: int, layout: Layout, before: int) -> Kept
             "restore it, or start a new run"
         )
     return kept
+
+
+@contextmanager
+def own_state(plan: Plan, partition: int, layout: Layout) -> Iterator[Kept]:
+    """What stayed with the client before this round. Nobody else changes it until the block ends."""
+    with ClientState(plan.federation, partition).alone() if plan.remembers else nullcontext():
+        yield kept_before(plan, partition, layout, plan.round)
 
 
 def lay_in(model: LoraModel, layout: Layout, request: Request, kept: Kept, first: Parts) -> Slots | None:

@@ -31,14 +31,14 @@ def main() -> int:
     """Settings as TOML on standard input, the number of clients as the argument."""
     try:
         settings = read(flatten(tomllib.loads(sys.stdin.read())))
-        print("\n".join(forecast(settings, int(sys.argv[1]))))
+        print("\n".join(estimate(settings, int(sys.argv[1]))))
     except BractError as error:
         print(f"bract: error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def forecast(settings: Settings, clients: int) -> list[str]:
+def estimate(settings: Settings, clients: int) -> list[str]:
     """The lines that `bract plan` prints."""
     task = task_of(settings.model.task)
     table = tables.load(settings.data, settings.seed, task)
@@ -49,7 +49,7 @@ def forecast(settings: Settings, clients: int) -> list[str]:
     shards = [partition.shard(client) for client in range(clients)]
     everyone = assign([Member(i, i) for i in range(clients)], settings, len(layout.modules), clients)
     federation = Federation(
-        layout, everyone, "forecast", settings.seed, settings.federation.fraction, head=head, strategy=settings.strategy
+        layout, everyone, "estimate", settings.seed, settings.federation.fraction, head=head, strategy=settings.strategy
     )
     strategy = create(settings.strategy.name, federation)
     sampled = [strategy.sample(r) for r in range(1, settings.rounds + 1)]

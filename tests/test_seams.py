@@ -11,6 +11,7 @@ from bract.errors import BractError
 from bract.results.run_folder import read_rows
 from bract.settings import methods, tasks
 from bract.settings.read import read
+from tests.flower.messages import identify
 from tests.harness import TEXTS
 from tests.seams.decay import Decay
 from tests.seams.regression import REGRESSION
@@ -30,7 +31,7 @@ def toys(monkeypatch):
 
 
 def test_a_method_with_a_rule_on_the_server_is_one_file(toys, play):
-    folder, grid = play({"strategy.name": "median", "rounds": 2}, clients=3)
+    folder, _ = play({"strategy.name": "median", "rounds": 2}, clients=3)
     rows = folder.rounds()
     assert [row["clients"] for row in rows] == [0, 3, 3]
     assert rows[-1]["train_loss"] < rows[1]["train_loss"]
@@ -41,6 +42,7 @@ def test_a_method_with_a_rule_on_the_server_is_one_file(toys, play):
 def test_its_rule_by_hand(toys):
     from tests.seams.median import Median
 
+    identify()
     strategy = Median(federation(clients=3))
     replies = [reply(m, B=b) for m, b in zip(sent(strategy), ([1, 5], [2, 900], [9, 7]), strict=True)]
     assert merged(strategy, replies)["B"].tolist() == [2, 7]
@@ -89,7 +91,7 @@ def numbers(tmp_path):
 
 def test_a_task_is_one_file(toys, play, numbers):
     """Through a simulation, its report, its adapter, and the adapter's use."""
-    folder, grid = play({**numbers, "strategy.name": "fedit", "rounds": 4, "train.epochs": 3, "lora.rank": 4})
+    folder, _ = play({**numbers, "strategy.name": "fedit", "rounds": 4, "train.epochs": 3, "lora.rank": 4})
     rows = folder.rounds()
     assert rows[0]["accuracy"] is None
     assert rows[-1]["distance"] < 0.5 * rows[0]["distance"]
@@ -116,7 +118,7 @@ def test_a_task_is_one_file(toys, play, numbers):
 def test_a_task_under_privacy(toys, play, numbers, engine):
     """Its examples are clipped and noised, and its spending counted, without a line about it."""
     private = {"privacy.unit": "example", "privacy.epsilon": 50.0, "privacy.delta": 1e-3, "privacy.test-seed": "t"}
-    folder, grid = play({**numbers, **private, "strategy.name": "ffa", "train.engine": engine, "train.steps": 3})
+    folder, _ = play({**numbers, **private, "strategy.name": "ffa", "train.engine": engine, "train.steps": 3})
     assert folder.rounds()[-1]["distance"] is not None
     spent = json.loads((folder.path / "privacy.json").read_text())["clients"]
     assert [client["rounds"] for client in spent] == [2, 2, 2]
