@@ -59,8 +59,8 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> tuple[dict[str, Any]
         if len(whole):
             tested.append(_accuracy(CLASSIFICATION.measure(net, whole)))
     together = {name: sum(one[name] for one in own) for name in own[0]}
-    row: dict[str, Any] = {"accuracy": _accuracy(together), "epsilon": None}
-    row |= between_clients(CLASSIFICATION, [_accuracy(one) for one in own])
+    between = between_clients(CLASSIFICATION, [_accuracy(one) for one in own])
+    row: dict[str, Any] = {"accuracy": _accuracy(together), **between, "epsilon": None}
     row |= dict.fromkeys(("upload_bytes", "download_bytes", "upload_values"), 0)
     return row, tested
 
