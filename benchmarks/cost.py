@@ -40,7 +40,7 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
     from flwr.app import ConfigRecord
 
     from bract.adapter import initial
-    from bract.settings.choices import Head
+    from bract.choices import Head
     from bract.settings.methods import method_of
     from bract.settings.read import read
     from client_app.client import Client

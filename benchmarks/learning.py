@@ -64,7 +64,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     from bract.tasks.classification import CLASSIFICATION
     from bract.tasks.tokens import pad_id
     from client_app.data import cache
-    from client_app.training.loop import train
+    from client_app.training.loop import Phase, train
     from strategies.federation import head_mode
 
     torch.set_num_threads(1)
@@ -92,11 +92,10 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         net,
         seen,
         settings.train,
-        parts,
+        Phase(parts, steps),
         np.random.default_rng(seed),
         losses=CLASSIFICATION.losses,
         pad=pad_id(form.place),
-        steps=steps,
     )
     sums = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
     return CLASSIFICATION.figures(sums)["accuracy"]

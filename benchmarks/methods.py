@@ -97,7 +97,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
     from bract.tasks.task import Examples
     from bract.tasks.tokens import pad_id
     from client_app.data import cache
-    from client_app.training.loop import train
+    from client_app.training.loop import Phase, train
     from server_app.rounds import between_clients
 
     torch.set_num_threads(1)
@@ -118,9 +118,8 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
             net,
             examples,
             settings.train,
-            ("A", "B", "head"),
+            Phase(("A", "B", "head"), count),
             rng,
-            steps=count,
             losses=task.losses,
             pad=pad_id(form.place),
         )

@@ -33,7 +33,7 @@ from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from client_app.privacy.private import Private
-from client_app.training.loop import train
+from client_app.training.loop import Phase, train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s
 
@@ -69,7 +69,7 @@ def main() -> None:
     layout, nothing = net.layout, Examples([], np.zeros(0, np.int64))
     start = initial.draw(layout, 0, pooled=True)
     start["B"] = 0.01 * np.random.default_rng(0).normal(size=layout.size("B")).astype(np.float32)  # some training later
-    descent = TrainSettings(optimizer="sgd", lr=1.0, lr_ratio=1.0, batch=1, steps=1)
+    sgd = TrainSettings(optimizer="sgd", lr=1.0, lr_ratio=1.0, batch=1, steps=1)
     quiet = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=1.0, rate=1.0, batch=1.0, steps=1, rounds=1)
     print(f"{'s':>6}{'FFA':>12}{'formula':>12}{'FedIT':>12}{'formula':>12}{'FedIT / FFA':>14}")
     for s in LENGTHS:
@@ -83,12 +83,11 @@ def main() -> None:
                 train(
                     net,
                     nothing,
-                    descent,
-                    parts,
+                    sgd,
+                    Phase(parts, 1),
                     np.random.default_rng(0),
                     losses=CLASSIFICATION.losses,
                     pad=0,
-                    steps=1,
                     private=private,
                 )
                 found[both].append(change(layout, start, {"A": net.get("A"), "B": net.get("B")}))

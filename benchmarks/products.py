@@ -1,8 +1,8 @@
 """How fast can this processor multiply? Torch's ways to compute x @ W.T, their speed and what they err by.
 
-One thread, the shapes of MiniLM's and RoBERTa-base's feed-forward maps, weights that are not in the nearest cache. The
-last way puts float32 together from bfloat16: x and W are each cut into two halves of 8 bits; the product of the high
-halves is summed in float32, the two mixed ones are added to it.
+One thread, the shapes of MiniLM's and RoBERTa-base's feed-forward layers, weights that are not in the nearest cache.
+The last way puts float32 together from bfloat16: x and W are each cut into two halves of 8 bits; the product of the
+high halves is summed in float32, the two mixed ones are added to it.
 """
 
 import os
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from client_app.engine.kernels import _onednn, _stock
+from client_app.engine.kernels import onednn_product, torch_product
 
 WEIGHTS = 8  # in turn, as a model's layers are
 ROUNDS = 10
@@ -53,8 +53,8 @@ def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
     ways: dict[str, tuple[Callable[[Tensor], object], Callable[..., Tensor]]] = {
-        "torch, float32": (lambda w: w, lambda x, w: _stock(x, w, None)),
-        "oneDNN, float32": (lambda w: w, lambda x, w: _onednn(x, w, None)),
+        "torch, float32": (lambda w: w, lambda x, w: torch_product(x, w, None)),
+        "oneDNN, float32": (lambda w: w, lambda x, w: onednn_product(x, w, None)),
         "bfloat16": (lambda w: w.bfloat16(), lambda x, w: functional.linear(x.bfloat16(), w).float()),
         "float32 from halves": (prepared, from_halves),
     }

@@ -28,21 +28,20 @@ import torch
 from bract.adapter.initial import draw
 from bract.adapter.layout import Part
 from bract.batching import batch_of
+from bract.choices import Pooling
 from bract.models.lora_model import LoraModel, Shape, build
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
-from bract.settings.choices import Pooling
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from bract.tasks.tokens import tokenise
 from client_app.engine.engine import Rows
-from client_app.engine.flat_buffer import Flat
-from client_app.engine.opacus import MICRO, OpacusEngine
-from client_app.engine.select_engine import pick
-from client_app.training.optimizer import Descent
-from client_app.training.plain_gradients import PlainGradients
-from client_app.training.private_gradients import PrivateGradients
+from client_app.engine.flat_buffer import FlatBuffer
+from client_app.engine.opacus import PHYSICAL_BATCH, OpacusEngine
+from client_app.engine.select_engine import select_engine
+from client_app.training.gradients import PlainGradients, PrivateGradients
+from client_app.training.optimizer import FlatOptimizer
 
 # Texts, how many of them are in a draw on average, the head.
 SIZES: dict[str, tuple[int, int, Pooling]] = {
@@ -60,7 +59,7 @@ class AsPeopleDo(OpacusEngine):
 
     def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
         """So many at a time as fit into memory."""
-        return [rows[start : start + MICRO] for start in range(0, len(rows), MICRO)]
+        return [rows[start : start + PHYSICAL_BATCH] for start in range(0, len(rows), PHYSICAL_BATCH)]
 
 
 def model_of(kind: str, scratch: str) -> LoraModel:
@@ -105,11 +104,11 @@ def examples_of(source: str, kind: str) -> Examples:
     return Examples(tokens, rng.integers(0, 77, len(tokens)))
 
 
-def opened(net: LoraModel) -> Flat:
+def opened(net: LoraModel) -> FlatBuffer:
     """What trains, set to do so."""
-    flat = Flat(net, PARTS)
-    for piece in flat.pieces:
-        piece.parameter.requires_grad_(True)
+    flat = FlatBuffer(net, PARTS)
+    for view in flat.views:
+        view.parameter.requires_grad_(True)
     return flat
 
 
@@ -130,12 +129,12 @@ class Trainer:
             net.set(part, vector, net.layout)
         started = time.process_time()
         flat, noise = opened(net), SecureNoise(seed)
-        descent = Descent(flat, TrainSettings(), 0.004)
+        optimizer = FlatOptimizer(flat, TrainSettings(), 0.004)
         others = "Opacus" in self.name or "PEFT" in self.name
         engine = (
             AsPeopleDo(net, flat, losses=losses, pad=1)
             if others
-            else pick(TrainSettings(), net, flat, losses=losses, pad=1)
+            else select_engine(TrainSettings(), net, flat, losses=losses, pad=1)
         )
         draws = [self.mechanism.sample(noise, len(self.examples)) for _ in range(steps or self.steps)]
         with engine:
@@ -145,7 +144,7 @@ class Trainer:
             else:
                 source = PrivateGradients(engine, flat, self.mechanism, noise)
             for rows in draws:
-                descent.step(source.gradient(self.examples, rows)[0])
+                optimizer.step(source.gradient(self.examples, rows)[0])
         return time.process_time() - started
 
 
@@ -159,15 +158,15 @@ def small(trainer: Trainer) -> dict[str, float]:
     """Seconds of what is not gradients in one step of the fused engine."""
     net, examples, rows = trainer.net, trainer.examples, np.arange(trainer.mechanism.batch, dtype=np.int64)
     flat = opened(net)
-    descent = Descent(flat, TrainSettings(), 0.004)
-    with pick(TrainSettings(), net, flat, losses=losses, pad=1) as engine:
+    optimizer = FlatOptimizer(flat, TrainSettings(), 0.004)
+    with select_engine(TrainSettings(), net, flat, losses=losses, pad=1) as engine:
         groups = engine.split(examples, rows, clipped=True)
         work: dict[str, Callable[[], object]] = {
             "building batches": lambda: [batch_of([examples.tokens[i] for i in g], 1, net.device) for g in groups],
             "grouping": lambda: engine.split(examples, rows, clipped=True),
             "merging": engine.start,
             "noise": lambda: SecureNoise().normal(flat.size),
-            "the optimiser": lambda: descent.step(flat.zeros()),
+            "the optimizer": lambda: optimizer.step(flat.zeros()),
         }
         seconds = {}
         for name, doing in work.items():

@@ -10,6 +10,7 @@ from bract.adapter.layout import Layout, Parts
 from bract.data.tables import identity
 from bract.errors import BractError
 from bract.models import base_model, lora_model
+from bract.privacy.spending import Limit
 from bract.settings.read import read
 from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
@@ -18,7 +19,6 @@ from client_app import policy
 from client_app.data import cache
 from client_app.data.shards import Shard, Shared
 from client_app.privacy.budget import Account
-from client_app.privacy.ledger import Limit
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from client_app.privacy.budget import abstained, charged
 from client_app.privacy.private import Private
 from client_app.request import decode, kept_before, lay_in, parts_of
 from client_app.state import ClientState, Kept
-from client_app.training.loop import Trained, train
+from client_app.training.loop import Phase, Trained, train
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,10 @@ def fit(
         local.model,
         client.shard.train,
         client.settings.train,
-        plan.trains,
+        Phase(plan.trains, steps, slots, [shaping for shaping in shapings if shaping is not None], gradients),
         client.rng(plan.round, stream),
         losses=client.task.losses,
         pad=pad_id(client.shape.place),
-        steps=steps,
-        slots=slots,
-        shapings=[shaping for shaping in shapings if shaping is not None],
-        gradients=gradients,
         private=local.private,
     )
 

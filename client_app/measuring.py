@@ -16,7 +16,7 @@ from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.privacy.budget import abstained, require_answered
 from client_app.request import decode, kept_before, lay_in, parts_of
-from client_app.training.loop import train
+from client_app.training.loop import Phase, train
 
 WARNING = 30
 
@@ -73,11 +73,10 @@ def personalised(client: Client, model: LoraModel, plan: Plan, steps: int, sums:
             model,
             client.shard.train,
             client.settings.train,
-            plan.keeps,
+            Phase(plan.keeps, steps),
             client.rng(plan.round, 3),
             losses=client.task.losses,
             pad=pad_id(client.shape.place),
-            steps=steps,
         )
         if not all(np.isfinite(model.get(part)).all() for part in plan.keeps):
             raise BractError("it diverged; try a smaller train.lr")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from bract.errors import BractError
+from bract.privacy.spending import Limit
 from bract.settings.schema import DataSettings
-from client_app.privacy.ledger import Limit
 
 
 def rank(config: Mapping[str, Any]) -> float | None:

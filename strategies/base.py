@@ -17,11 +17,11 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from bract.adapter.layout import FACTORS, Part, Parts
+from bract.choices import Codec
 from bract.directives.directive import Directive
 from bract.directives.personal import PersonalPhase
 from bract.errors import BractError
 from bract.log import log
-from bract.settings.choices import Codec
 from bract.wire import messages
 from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan

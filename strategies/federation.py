@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from flwr.app import Array, ArrayRecord
 
 from bract.adapter.layout import PARTS, Layout, Parts
+from bract.choices import Codec, Head
 from bract.privacy.mechanism import Mechanism
-from bract.settings.choices import Codec, Head
 from bract.settings.methods import method_of
 from bract.settings.schema import Settings, StrategySettings
 from bract.tasks.classification import CLASSIFICATION

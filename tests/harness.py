@@ -21,7 +21,7 @@ from bract.settings.steps import steps_in_round
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples, Outputs, Table
 from client_app.app import app as client_app
-from client_app.training.loop import Trained, train
+from client_app.training.loop import Phase, Trained, train
 from tests.flower.messages import identify, read_back, stamp, written
 
 RUN_ID = 1
@@ -207,14 +207,9 @@ def examples_of(texts: Sequence[str], labels: Sequence[str], place: Path | str, 
 def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, ...], **more: Any) -> Trained:
     """Local training as the settings say, of texts with labels."""
     steps = steps_in_round(settings, len(shard), private=False).total
-    return train(
-        net,
-        shard,
-        settings,
-        parts,
-        more.pop("rng", np.random.default_rng(0)),
-        **{"losses": CLASSIFICATION.losses, "pad": 0, "steps": steps, **more},
-    )
+    phase = Phase(parts, more.pop("steps", steps), more.pop("slots", None))
+    rng = more.pop("rng", np.random.default_rng(0))
+    return train(net, shard, settings, phase, rng, **{"losses": CLASSIFICATION.losses, "pad": 0, **more})
 
 
 def settings_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from bract.tasks.tokens import pad_id
 from client_app.data import cache
-from client_app.training.loop import train
+from client_app.training.loop import Phase, train
 from server_app.rounds import between_clients
 
 
@@ -49,11 +49,10 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> tuple[dict[str, Any]
                 net,
                 shard.train,
                 settings.train,
-                parts,
+                Phase(parts, steps),
                 rng,
                 losses=CLASSIFICATION.losses,
                 pad=pad_id(net.shape.place),
-                steps=steps,
             )
         if len(shard.holdout):
             own.append(CLASSIFICATION.measure(net, shard.holdout))

@@ -24,8 +24,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from bract.choices import Variant
 from bract.errors import BractError
-from bract.settings.choices import Variant
 
 Part = Literal["A", "B", "head"]
 PARTS: tuple[Part, ...] = ("A", "B", "head")

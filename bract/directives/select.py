@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Layout, Part, Parts, Vector
+from bract.choices import Score
 from bract.directives.directive import Directive, Probe, Scope, Selection, Slots
 from bract.errors import BractError
-from bract.settings.choices import Score
 from bract.settings.schema import TrainSettings
 
 SCORES: tuple[Score, ...] = get_args(Score)

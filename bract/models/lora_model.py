@@ -26,9 +26,9 @@ from bract.adapter import initial
 from bract.adapter.layout import Layout, Module, Part, Parts, Vector
 from bract.adapter.layout import Tensor as HeadTensor
 from bract.batching import batch_of
+from bract.choices import HeadInit, Pooling, Variant
 from bract.errors import BractError
 from bract.models import base_model
-from bract.settings.choices import HeadInit, Pooling, Variant
 from bract.settings.schema import Settings
 
 # The last part of a module's name, by which `lora.targets = attention` finds query and value in
@@ -290,6 +290,3 @@ def _is_linear(module: nn.Module) -> bool:
 
 def _inside(module: nn.Module, encoder: nn.Module) -> bool:
     return any(module is inner for inner in encoder.modules())
-
-
-Classifier = LoraModel

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from bract.choices import Accountant
 from bract.errors import BractError
-from bract.settings.choices import Accountant
 
 SLACK = 1 + 1e-6  # of a target: rounding in the accountant is no overspending
 USELESS = 1000.0  # with a noise multiplier beyond this nothing is learned in any number of steps that one could pay

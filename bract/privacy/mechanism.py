@@ -8,11 +8,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bract.choices import Accountant
 from bract.errors import BractError
 from bract.privacy.accounting import USELESS, Use, epsilon, noise_for
 from bract.privacy.noise import SecureNoise
 from bract.privacy.spending import PrivacySpending
-from bract.settings.choices import Accountant
 from bract.settings.schema import PrivacySettings, TrainSettings
 from bract.settings.steps import Before, sampling_rate, steps_in_round
 

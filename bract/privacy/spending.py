@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bract.choices import Accountant
 from bract.errors import BractError
 from bract.privacy.accounting import Use, epsilon
-from bract.settings.choices import Accountant
 
 NUMBERS = ("epsilon", "sigma", "sample_rate", "steps", "rounds", "limit")
 MAY_LACK = ("epsilon", "limit")
 TOO_LARGE = 1e12  # for any of its numbers
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the node's operator allows for the lifetime of its data; no server can raise it."""
+
+    epsilon: float
+    delta: float
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ A new method is one file in `strategies/` and one entry here. Nothing else in th
 from dataclasses import dataclass
 from typing import Literal
 
-from bract.settings.choices import Head
+from bract.choices import Head
 
 
 @dataclass(frozen=True)

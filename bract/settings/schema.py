@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import StrictBool, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
-from bract.settings.choices import Accountant, Codec, Head, HeadInit, Pooling, Score, Variant
+from bract.choices import Accountant, Codec, Head, HeadInit, Pooling, Score, Variant
 from bract.settings.field import Finite, MethodName, TaskName, Written, setting
 from bract.settings.flat import Value, flatten, toml
 from bract.settings.methods import DEFAULT, METHODS

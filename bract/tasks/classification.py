@@ -155,7 +155,3 @@ with torch.no_grad():
     logits = pooled @ head["head.weight"].T + head["head.bias"]
 labels = json.load(open(folder + "/bract.json"))["labels"]
 print([labels[i] for i in logits.argmax(-1)])"""
-
-
-losses = CLASSIFICATION.losses
-from bract.tasks.tokens import pad_id as pad_id

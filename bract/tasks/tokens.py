@@ -50,7 +50,7 @@ def logits(model: Any, tokens: Tokens) -> NDArray[np.float32]:
     found = np.zeros((len(tokens), model.shape.outputs), dtype=np.float32)
     pad = pad_id(model.shape.place)
     with torch.no_grad():
-        for rows in by_length([len(ids) for ids in tokens], most=MOST):
+        for rows in by_length([len(ids) for ids in tokens], max_tokens=MOST):
             ids, mask = batch_of([tokens[i] for i in rows], pad, model.device)
             found[rows] = model(ids, mask).float().cpu().numpy()
     return found

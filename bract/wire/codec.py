@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Vector
-from bract.settings.choices import Codec
+from bract.choices import Codec
 
 CODECS: tuple[Codec, ...] = get_args(Codec)
 

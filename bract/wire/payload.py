@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract.adapter.layout import PARTS, Layout, Part, Parts
+from bract.choices import Codec
 from bract.errors import BractError
-from bract.settings.choices import Codec
 from bract.wire.codec import CODECS, decode, encode, encoded_size
 
 MAGIC = b"BRCT"

@@ -1,5 +1,6 @@
-"""What makes gradients of examples: the fused engine, or Opacus and autograd, which it is measured against."""
+"""What an engine is: it computes gradients of examples and adds them up, each scaled by itself where that is asked."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
@@ -8,16 +9,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bract.tasks.task import Examples
-from client_app.privacy.clip import Clip
 
 Rows = NDArray[np.int64]
+
+# Given squared lengths of each example's gradient, of its adapter factors and of its head (2 x n, float64), it gives
+# what both are multiplied with before they are added up (2 x n).
+ClipScales = Callable[[Tensor], Tensor]
 
 
 class Engine(Protocol):
     """Adds up gradients over the trained values; between `with` and its end the model belongs to it.
 
-    Guaranteed of `add`: with a clip, every example's gradient goes into the total by itself and scaled by
-    it; without one, the total gets the plain sum. Nothing else of the model changes.
+    Guaranteed of `add`: with `scales`, every example's gradient goes into the total by itself and scaled by
+    them; without, the total gets the plain sum. Nothing else of the model changes.
     """
 
     def __enter__(self) -> "Engine": ...
@@ -30,7 +34,7 @@ class Engine(Protocol):
         """Once before every step: the parameters may have changed."""
 
     def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
-        """A draw in pieces that are computed one after the other."""
+        """A batch in micro-batches that are computed one after the other."""
 
-    def add(self, examples: Examples, rows: Rows, total: Tensor, clip: Clip | None) -> Tensor:
-        """Add one piece's gradients to the total; returns its summed loss."""
+    def add(self, examples: Examples, rows: Rows, total: Tensor, scales: ClipScales | None) -> Tensor:
+        """Add one micro-batch's gradients to the total; returns its summed loss."""

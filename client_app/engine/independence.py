@@ -1,4 +1,4 @@
-"""Whether a model computes each text by itself: else no clip bounds what one example changes."""
+"""Batch independence: whether a model computes each text by itself; else no clip bounds what one example changes."""
 
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -6,24 +6,25 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from bract.batching import batch_of
 from bract.errors import BractError
-from bract.models.lora_model import Classifier, batch_of
+from bract.models.lora_model import LoraModel
 
-NEAR = 1e-4  # of the states' size: rounding stays far below it
+TOLERANCE = 1e-4  # of the states' size: rounding stays far below it
 
-APART = (
+DEPENDENT = (
     "the model's states of a text change with the texts it is computed with, so no clip bounds what one example "
     "changes: it cannot be trained with privacy.unit = 'example'"
 )
 SHARED = (
-    "the model uses an adapted map for more than each example's own states, so it cannot be trained privately with "
+    "the model uses an adapted layer for more than each example's own states, so it cannot be trained privately with "
     "these lora.targets"
 )
 
-_known: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
+_known: WeakKeyDictionary[LoraModel, str] = WeakKeyDictionary()  # what is wrong with a model; empty: nothing
 
 
-def probe(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tensor]:
+def synthetic_batch(lengths: list[int], pad: int, model: LoraModel) -> tuple[Tensor, Tensor]:
     """Texts of these lengths that nobody wrote, of any of the model's tokens."""
     config: Any = model.model.get_base_model().config
     tokens = [token for token in range(1, min(64, int(config.vocab_size))) if token != pad] or [0]
@@ -35,10 +36,10 @@ def probe(lengths: list[int], pad: int, model: Classifier) -> tuple[Tensor, Tens
     return batch_of(texts, pad, model.device)
 
 
-def require_independent(model: Classifier, *, pad: int) -> None:
+def require_independent(model: LoraModel, *, pad: int) -> None:
     """Raise if the model does not compute each text by itself.
 
-    Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's maps
+    Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's layers
     also see relative positions, which belong to no text. Found by texts that nobody wrote, once for a model, before
     anything is trained or spent. The engines look again at every pass.
     """
@@ -49,25 +50,25 @@ def require_independent(model: Classifier, *, pad: int) -> None:
 
 
 @torch.no_grad()
-def _fault(model: Classifier, pad: int) -> str:
+def _fault(model: LoraModel, pad: int) -> str:
     short, long = max(2, min(6, model.shape.length // 2)), min(17, model.shape.length)
     base: Any = model.model.get_base_model().base_model
-    alone = _states(base, *probe([short], pad, model))[0]
-    seen: list[tuple[Any, int]] = []
+    alone = _states(base, *synthetic_batch([short], pad, model))[0]
+    calls: list[tuple[Any, int]] = []
     hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: seen.append((layer, len(inputs[0]))))
+        layer.register_forward_pre_hook(lambda layer, inputs: calls.append((layer, len(inputs[0]))))
         for layer in model.layers.values()
     ]
     try:
-        beside = _states(base, *probe([short, long], pad, model))[0, :short]
+        batched = _states(base, *synthetic_batch([short, long], pad, model))[0, :short]
     finally:
         for hook in hooks:
             hook.remove()
-    if len({layer for layer, _ in seen}) < len(seen) or any(rows != 2 for _, rows in seen):
+    if len({layer for layer, _ in calls}) < len(calls) or any(rows != 2 for _, rows in calls):
         return SHARED
-    return "" if (alone - beside).abs().max() <= NEAR * alone.abs().max().clamp_min(1e-6) else APART
+    return "" if (alone - batched).abs().max() <= TOLERANCE * alone.abs().max().clamp_min(1e-6) else DEPENDENT
 
 
 def _states(base: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    found: Tensor = base(input_ids=ids, attention_mask=mask).last_hidden_state
-    return found
+    states: Tensor = base(input_ids=ids, attention_mask=mask).last_hidden_state
+    return states

@@ -1,20 +1,19 @@
-"""The last layer of an encoder whose head reads the first position alone: nothing is computed for the others there."""
+"""The last layer of an encoder whose head reads the first position only: nothing is computed for the others there."""
 
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 
 # By name, as importing transformers' modules for all of them takes seconds. These are built alike.
 LAYERS = {"BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer"}
-MODELS = {
-    f"{name}ForSequenceClassification" for name in ("Bert", "Roberta", "XLMRoberta", "Electra")
-}  # whose own head reads the first position
+# Their own heads read the first position.
+MODELS = {f"{name}ForSequenceClassification" for name in ("Bert", "Roberta", "XLMRoberta", "Electra")}
 
 
-def last_layer(model: Classifier) -> Any | None:
+def last_layer(model: LoraModel) -> nn.Module | None:
     """The last layer, where its first position is all that is read of it; None where that is not known."""
     inner: Any = model.model.get_base_model()
     pooling = model.shape.pooling
@@ -27,7 +26,7 @@ def last_layer(model: Classifier) -> Any | None:
 
 
 def first_position(layer: Any, states: Tensor, mask: Tensor | None) -> Tensor:
-    """What the layer gives at the first position, alone: keys and values of all, the rest of one."""
+    """What the layer gives at the first position: keys and values of all, the rest of one."""
     attention, first = layer.attention.self, states[:, :1]
 
     def heads(values: Tensor) -> Tensor:
@@ -37,5 +36,5 @@ def first_position(layer: Any, states: Tensor, mask: Tensor | None) -> Tensor:
     query, key, value = heads(attention.query(first)), heads(attention.key(states)), heads(attention.value(states))
     seen = None if mask is None else mask[:, :, :1]
     mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=attention.scaling)
-    found: Tensor = layer.feed_forward_chunk(layer.attention.output(mixed.transpose(1, 2).flatten(2), first))
-    return found
+    output: Tensor = layer.feed_forward_chunk(layer.attention.output(mixed.transpose(1, 2).flatten(2), first))
+    return output

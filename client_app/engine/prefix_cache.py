@@ -1,40 +1,46 @@
-"""The layers below the lowest adapted one: what they make of a text never changes, so it is kept.
+"""The prefix cache: what the layers below the lowest adapted one make of a text never changes, so it is kept.
 
-What is kept must not change a bit of the result, whatever a process has played before: a text's states are always
-computed in the same company, its group among all texts of its client.
+The cache must not change a bit of the result, whatever a process has computed before: a text's states are always
+computed in the same batch, its group among all texts of its client.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from bract.batching import by_length
-from bract.models.lora_model import Classifier, batch_of
+from bract.batching import batch_of, by_length
+from bract.models.lora_model import LoraModel
 from bract.tasks.task import Examples
 from client_app.engine.engine import Rows
 
-SHELF = 64 << 20  # bytes: a client whose texts' states are more than this computes them anew each time
-ROOM = 256 << 20  # bytes that a process keeps; the client that was played longest ago goes first
-# By name, as importing transformers' modules for all of them takes seconds.
+ENTRY_BUDGET = 64 << 20  # bytes: a client whose texts' states are more than this computes them anew each time
+MEMORY_BUDGET = 256 << 20  # bytes that a process keeps; the client that was trained longest ago goes first
+GROUP_TOKENS = 1024  # computed together
+# Classes of layers that may be cached. By name, as importing transformers' modules for all of them takes seconds.
 LAYERS = {
-    "BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer", "TransformerBlock", "LlamaDecoderLayer",
-    "MistralDecoderLayer", "Qwen2DecoderLayer", "GPT2Block",
-}  # fmt: skip
-GROUP = 1024  # tokens computed together
+    "BertLayer",
+    "RobertaLayer",
+    "XLMRobertaLayer",
+    "ElectraLayer",
+    "TransformerBlock",
+    "LlamaDecoderLayer",
+    "MistralDecoderLayer",
+    "Qwen2DecoderLayer",
+    "GPT2Block",
+}
 
 
-class _EnoughError(Exception):
+class _PrefixDoneError(Exception):
     """The lower layers are done, and the upper ones are not asked for."""
 
 
 @dataclass
-class Shelf:
-    """One client's states, by row. It holds the examples, so that their name in the process is not given again."""
+class CacheEntry:
+    """One client's states, by row. It holds the examples, so that their id in the process is not given again."""
 
     examples: Examples
     size: int
@@ -43,76 +49,78 @@ class Shelf:
     states: dict[int, Tensor] = field(default_factory=dict)
 
 
-_shelves: WeakKeyDictionary[Classifier, "OrderedDict[tuple[str, int], Shelf]"] = WeakKeyDictionary()
+Entries = OrderedDict[tuple[str, int], CacheEntry]  # by kernel and id of the examples; the newest last
+
+_entries: WeakKeyDictionary[LoraModel, Entries] = WeakKeyDictionary()
 
 
-class Prefix:
-    """Lends the frozen layers below the lowest adapted one a forward that takes what is kept."""
+class PrefixCache:
+    """Gives the frozen layers below the lowest adapted one a forward that takes what is cached."""
 
-    def __init__(self, model: Classifier, kernel: str, *, pad: int) -> None:
+    def __init__(self, model: LoraModel, kernel: str, *, pad: int) -> None:
         self.layers = frozen_layers(model)
         self._model, self._kernel, self._pad = model, kernel, pad
-        self._shelves = _shelves.setdefault(model, OrderedDict())
-        self._given: Tensor | None = None
-        self._record: tuple[Shelf, Rows] | None = None
+        self._entries = _entries.setdefault(model, OrderedDict())
+        self._cached: Tensor | None = None  # states of the texts that are in the pass
+        self._recording: tuple[CacheEntry, Rows] | None = None
 
     def start(self, examples: Examples, rows: Rows) -> None:
         """Say what the next pass is of."""
-        shelf = self._shelf(examples) if self.layers else None
-        if shelf is None:
+        entry = self._entry(examples) if self.layers else None
+        if entry is None:
             return
-        for group in sorted({shelf.group_of[int(row)] for row in rows}):
-            if int(shelf.groups[group][0]) not in shelf.states:
-                self._compute(shelf, shelf.groups[group])
-        self._given = pad_sequence([shelf.states[int(row)] for row in rows], batch_first=True)
+        for group in sorted({entry.group_of[int(row)] for row in rows}):
+            if int(entry.groups[group][0]) not in entry.states:
+                self._compute(entry, entry.groups[group])
+        self._cached = pad_sequence([entry.states[int(row)] for row in rows], batch_first=True)
 
     def end(self) -> None:
         """What follows is no pass over examples."""
-        self._given = None
+        self._cached = None
 
-    def forward(self, layer: nn.Module, states: Tensor, *more: Any, **named: Any) -> Any:
-        """A frozen layer's: its own, or what is kept of the last of them."""
+    def forward(self, layer: nn.Module, states: Tensor, *more: object, **named: object) -> Tensor:
+        """A frozen layer's: its own, or what is cached of the last of them."""
         last = layer is self.layers[-1]
-        if self._given is not None:
-            return self._given if last else states
-        found = type(layer).forward(layer, states, *more, **named)
-        if last and self._record is not None:
-            shelf, rows = self._record
-            lengths = [len(shelf.examples.tokens[row]) for row in rows]
-            pieces = zip(rows, lengths, found, strict=True)
-            whole = {int(row): state[:length].clone() for row, length, state in pieces}
-            shelf.states.update(whole)  # all of a group, or nothing of it
-            raise _EnoughError
-        return found
+        if self._cached is not None:
+            return self._cached if last else states
+        output: Tensor = type(layer).forward(layer, states, *more, **named)
+        if last and self._recording is not None:
+            entry, rows = self._recording
+            lengths = [len(entry.examples.tokens[row]) for row in rows]
+            texts = zip(rows, lengths, output, strict=True)
+            whole = {int(row): state[:length].clone() for row, length, state in texts}
+            entry.states.update(whole)  # all of a group, or nothing of it
+            raise _PrefixDoneError
+        return output
 
-    def _compute(self, shelf: Shelf, rows: Rows) -> None:
-        ids, mask = batch_of([shelf.examples.tokens[row] for row in rows], self._pad, self._model.device)
-        self._record = shelf, rows
+    def _compute(self, entry: CacheEntry, rows: Rows) -> None:
+        ids, mask = batch_of([entry.examples.tokens[row] for row in rows], self._pad, self._model.device)
+        self._recording = entry, rows
         try:
             with torch.no_grad():
                 self._model(ids, mask)
-        except _EnoughError:
+        except _PrefixDoneError:
             pass
         finally:
-            self._record = None
+            self._recording = None
 
-    def _shelf(self, examples: Examples) -> Shelf | None:
-        name = (self._kernel, id(examples))
-        if name not in self._shelves:
+    def _entry(self, examples: Examples) -> CacheEntry | None:
+        key = (self._kernel, id(examples))
+        if key not in self._entries:
             lengths = [len(ids) for ids in examples.tokens]
             size = sum(lengths) * self._model.width * next(self._model.parameters()).element_size()
-            if size > SHELF:
+            if size > ENTRY_BUDGET:
                 return None
-            groups = by_length(lengths, most=GROUP)
+            groups = by_length(lengths, max_tokens=GROUP_TOKENS)
             group_of = {int(row): i for i, rows in enumerate(groups) for row in rows}
-            self._shelves[name] = Shelf(examples, size, groups, group_of)
-        self._shelves.move_to_end(name)
-        while len(self._shelves) > 1 and sum(shelf.size for shelf in self._shelves.values()) > ROOM:
-            self._shelves.popitem(last=False)
-        return self._shelves[name]
+            self._entries[key] = CacheEntry(examples, size, groups, group_of)
+        self._entries.move_to_end(key)
+        while len(self._entries) > 1 and sum(entry.size for entry in self._entries.values()) > MEMORY_BUDGET:
+            self._entries.popitem(last=False)
+        return self._entries[key]
 
 
-def frozen_layers(model: Classifier) -> list[nn.Module]:
+def frozen_layers(model: LoraModel) -> list[nn.Module]:
     """The layers below the lowest adapted one, where all are of one stack and of kinds that are known.
 
     Known: each runs once, after the one before it, takes states and gives states.

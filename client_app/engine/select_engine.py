@@ -5,46 +5,44 @@ from functools import lru_cache
 
 from bract.errors import BractError
 from bract.log import log
-from bract.models.lora_model import Classifier
+from bract.models.lora_model import LoraModel
 from bract.settings.schema import TrainSettings
 from bract.tasks.task import Losses
 from client_app.engine.engine import Engine
-from client_app.engine.flat_buffer import Flat
+from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.fused import FusedEngine
 from client_app.engine.kernels import fastest
-from client_app.engine.supported import refusal
-
-INFO = 20
+from client_app.engine.supported import why_unsupported
 
 
-def pick(settings: TrainSettings, model: Classifier, flat: Flat, *, losses: Losses, pad: int) -> Engine:
+def select_engine(settings: TrainSettings, model: LoraModel, flat: FlatBuffer, *, losses: Losses, pad: int) -> Engine:
     """The engine that `train.engine` names; `auto` is the fused one wherever it is exact."""
     wanted = settings.engine
     if wanted == "opacus":
-        _tell("training by Opacus and autograd, as train.engine says")
+        _log_once("training by Opacus and autograd, as train.engine says")
         return _opacus(settings, model, flat, losses, pad)
-    why = refusal(model, flat)
+    why = why_unsupported(model, flat)
     if why and wanted == "fused":
         raise BractError(f"train.engine = 'fused' cannot train this exactly: {why}; auto or opacus can")
     if why:
-        _tell(f"training by Opacus and autograd: {why}")
+        _log_once(f"training by Opacus and autograd: {why}")
         return _opacus(settings, model, flat, losses, pad)
     kernel = fastest(flat.device, flat.dtype, model.width, settings.precision)
-    _tell(f"training by the fused engine; matrix products by {kernel.name}: {kernel.why}")
+    _log_once(f"training by the fused engine; matrix products by {kernel.name}: {kernel.why}")
     return FusedEngine(model, flat, kernel, losses=losses, pad=pad)
 
 
-def _opacus(settings: TrainSettings, model: Classifier, flat: Flat, losses: Losses, pad: int) -> Engine:
+def _opacus(settings: TrainSettings, model: LoraModel, flat: FlatBuffer, losses: Losses, pad: int) -> Engine:
     handlers = list(logging.root.handlers)
     from client_app.engine.opacus import OpacusEngine  # Opacus is seldom needed
 
     logging.root.handlers = handlers  # importing it sets up logging, and every line of Flower's would come twice
     if settings.precision != "float32":
-        _tell(f"train.precision = {settings.precision!r} is the fused engine's; this one computes in float32")
+        _log_once(f"train.precision = {settings.precision!r} is the fused engine's; this one computes in float32")
     return OpacusEngine(model, flat, losses=losses, pad=pad)
 
 
 @lru_cache(maxsize=16)
-def _tell(words: str) -> None:
+def _log_once(line: str) -> None:
     """Once in a process."""
-    log(INFO, words)
+    log(logging.INFO, line)

@@ -12,10 +12,11 @@ from bract.errors import BractError
 from bract.privacy.accounting import SLACK, Use, epsilon
 from bract.privacy.mechanism import Mechanism, find
 from bract.privacy.noise import SecureNoise, process_noise
+from bract.privacy.spending import Limit
 from bract.settings.schema import Settings
 from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record, spending_record
 from bract.wire.plan import KEY, Plan
-from client_app.privacy.ledger import Entry, Ledger, Limit, opened, request_digest
+from client_app.privacy.ledger import Entry, Ledger, opened, request_digest
 from client_app.privacy.private import Private
 
 

@@ -41,14 +41,6 @@ class Entry:
         return Use(0.0 if self.seeded else self.sigma, self.rate, self.steps)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """What the node's operator allows for the lifetime of its data; no server can raise it."""
-
-    epsilon: float
-    delta: float
-
-
 class Ledger:
     """The entries for one client's data. Use it within `opened`, which holds its lock."""
 

@@ -20,7 +20,7 @@ from client_app.client import Client
 from client_app.local_round import train_round
 from client_app.measuring import evaluate
 from client_app.state import ClientState, Kept
-from client_app.training.loop import train
+from client_app.training.loop import Phase, train
 
 
 @pytest.fixture
@@ -98,11 +98,9 @@ def test_a_client_selects_trains_and_sends_its_best_slots(client, part, score):
     for name, value in parts.items():
         net.set(name, value, layout)
     shard, settings = me.shard.train, me.settings.train
-    probe = train(
-        net, shard, settings, (part,), np.random.default_rng([0, 2, 3, 0, 2]),
-        losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place), steps=-(-len(shard) // settings.batch),
-        gradients=True,
-    )  # fmt: skip
+    epoch = Phase((part,), -(-len(shard) // settings.batch), gradients=True)
+    rng = np.random.default_rng([0, 2, 3, 0, 2])
+    probe = train(net, shard, settings, epoch, rng, losses=CLASSIFICATION.losses, pad=pad_id(me.shape.place))
     other = "A" if part == "B" else "B"
     change = net.get(part) - parts[part]
     wanted = best(scores(layout, part, change, parts[other], probe.gradients[part], score), 5)

@@ -83,7 +83,7 @@ def test_a_target_spent_again_every_round(play):
 
 def test_a_poisson_accountant_over_shuffled_batches(play, monkeypatch):
     """The fault: batches of one size in shuffled passes. Here the draws' sizes vary as the accountant supposes."""
-    from client_app.training.private_gradients import PrivateGradients
+    from client_app.training.gradients import PrivateGradients
 
     sizes = []
     real = PrivateGradients.gradient
@@ -117,16 +117,16 @@ def test_the_mean_of_the_clients_epsilons(play, tmp_path):
 
 def test_local_factors_trained_without_noise_beside_released_ones(play, monkeypatch):
     """The fault: FedSA's B trained without noise. Here B and the head are under the one clip and the one noise."""
-    from client_app.training import private_gradients
+    from client_app.training import gradients
 
     seen = []
-    real = private_gradients.PrivateGradients.__init__
+    real = gradients.PrivateGradients.__init__
 
     def init(self, engine, flat, *args, **options):
-        seen.append(tuple(dict.fromkeys(piece.part for piece in flat.pieces)))
+        seen.append(tuple(dict.fromkeys(view.part for view in flat.views)))
         real(self, engine, flat, *args, **options)
 
-    monkeypatch.setattr(private_gradients.PrivateGradients, "__init__", init)
+    monkeypatch.setattr(gradients.PrivateGradients, "__init__", init)
     folder, _ = play({**PRIVATE, "strategy.name": "fedsa"})
     assert set(seen) == {("A", "B", "head")}
     assert statement(folder)["not_released"] == [
@@ -294,7 +294,7 @@ def test_two_private_runs_with_the_same_settings_differ(play, tmp_path):
     ],
 )
 def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, monkeypatch):
-    from client_app.training.private_gradients import PrivateGradients
+    from client_app.training.gradients import PrivateGradients
 
     drawn = []
     real = PrivateGradients.draws
@@ -318,10 +318,10 @@ def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
 
 def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(play, data_file, monkeypatch):
     """That training failed leaves the device: trained again under the same entry, it would be a second release."""
-    from client_app.training import private_gradients
+    from client_app.training import gradients
 
     calls = []
-    real = private_gradients.PrivateGradients.gradient
+    real = gradients.PrivateGradients.gradient
 
     def gradient(self, examples, rows):
         calls.append(1)
@@ -329,7 +329,7 @@ def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(p
             raise MemoryError("no more")
         return real(self, examples, rows)
 
-    monkeypatch.setattr(private_gradients.PrivateGradients, "gradient", gradient)
+    monkeypatch.setattr(gradients.PrivateGradients, "gradient", gradient)
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
     folder, _ = play(values)
     rows = read_rows(folder.path / "clients.jsonl")
@@ -365,10 +365,10 @@ def requests_of(grid):
 
 def test_an_old_request_is_not_trained_again_for_free(play, data_file):
     """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
+    from bract.privacy.spending import Limit
     from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
-    from client_app.privacy.ledger import Limit
 
     _, grid = play({**PRIVATE, "rounds": 2})
     mine = [content for p, content in requests_of(grid) if p == 0]

@@ -18,6 +18,7 @@ from bract.adapter.layout import Layout
 from bract.errors import BractError
 from bract.results.run_folder import RunFolder, read_rows, read_settings
 from bract.settings.read import read
+from bract.tasks import tokens
 from bract.wire.messages import EVALUATE, HEAD, JOIN, TRAIN
 from bract.wire.payload import HEADER
 from client_app.data import cache
@@ -436,16 +437,14 @@ def test_without_a_number_those_that_are_there_at_the_deadline_take_part(play):
 
 
 def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
-    """Base model, tokenizer and every shard are loaded once, whatever the number of turns."""
-    from bract.tasks import classification
-
+    """Base model, tokenizer and every shard are loaded once, whatever the number of local rounds."""
     folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
     assert cache.model.cache_info().misses == 1
     assert cache.dataset.cache_info().misses == 1
     assert cache.shard.cache_info().misses == 3
     assert cache.first_parts.cache_info().misses == 1
-    assert classification._tokenizer.cache_info().currsize <= 2
+    assert tokens.tokenizer.cache_info().currsize <= 2
 
 
 def test_a_label_column_that_holds_no_labels_never_leaves_the_device(play):

@@ -6,9 +6,7 @@ import pytest
 from bract.adapter.initial import draw
 from bract.models.lora_model import Shape, build
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import examples
-from client_app.training.plain_gradients import batches
-from tests.harness import TEXTS, fit
+from tests.harness import TEXTS, examples_of, fit
 
 SETTINGS = TrainSettings(batch=4, lr=0.01, steps=0, lr_ratio=1.0)
 
@@ -25,7 +23,7 @@ def net(model_folder):
 def shard(model_folder):
     texts = [t for ts in TEXTS.values() for t in ts]
     labels = [n for n, ts in TEXTS.items() for _ in ts]
-    return examples(texts, labels, list(TEXTS), str(model_folder), 16)
+    return examples_of(texts, labels, model_folder, 16)
 
 
 def values(model):
@@ -57,9 +55,7 @@ def test_slots_that_are_not_named_do_not_move(net, shard, part, optimizer):
     net.set("B", np.full(net.layout.size("B"), 0.1, np.float32), net.layout)
     before = net.get(part)
     slots = np.array([1, 4, 7])
-    fit(
-        net, shard, replace(SETTINGS, optimizer=optimizer), (part,), slots=slots,
-    )  # fmt: skip
+    fit(net, shard, replace(SETTINGS, optimizer=optimizer), (part,), slots=slots)
     moved = net.get(part) != before
     inside = net.layout.positions(part, slots)
     assert moved[inside].mean() > 0.9
@@ -78,12 +74,3 @@ def test_the_rate_of_b_is_multiplied(net, shard):
         moves[ratio] = {p: net.get(p) - start[p] for p in start}
     assert np.allclose(moves[5.0]["B"], 5 * moves[1.0]["B"], atol=1e-6)
     assert np.allclose(moves[5.0]["head"], moves[1.0]["head"], atol=1e-6)
-
-
-def test_batches_pass_over_everything():
-    rng = np.random.default_rng(0)
-    two = list(batches(10, 4, 6, rng))
-    assert [len(b) for b in two] == [4, 4, 2, 4, 4, 2]
-    assert sorted(np.concatenate(two[:3]).tolist()) == list(range(10))
-    assert len(list(batches(3, 16, 5, rng))) == 5
-    assert two[0].tolist() != two[3].tolist()

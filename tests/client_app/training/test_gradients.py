@@ -1,4 +1,4 @@
-"""DP-SGD as it is done: draws, clips, noise, and nothing that escapes them."""
+"""Batches without privacy; and DP-SGD as it is done: draws, clips, noise, and nothing that escapes them."""
 
 import math
 from dataclasses import replace
@@ -9,44 +9,19 @@ import torch
 from torch.nn import functional
 
 from bract.adapter.initial import draw
+from bract.batching import batch_of
 from bract.errors import BractError
-from bract.models.lora_model import Shape, batch_of, build
-from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
-from bract.tasks.classification import examples, losses
+from bract.tasks.classification import CLASSIFICATION
 from client_app.engine import fused, opacus
-from client_app.engine.flat_buffer import Flat
-from client_app.engine.select_engine import pick
-from client_app.privacy.clip import LANE, SAFE, Clip, squares
+from client_app.engine.flat_buffer import FlatBuffer
+from client_app.engine.select_engine import select_engine
+from client_app.privacy.clip import SAFE
 from client_app.privacy.private import Private
-from client_app.training.private_gradients import PrivateGradients
-from tests.harness import TEXTS, fit, tiny_model
-
-KINDS = ("bert", "roberta", "distilbert", "llama", "gpt2")
-MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=4, rounds=2)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {kind: str(tiny_model(tmp_path_factory.mktemp(kind), kind)) for kind in KINDS}
-
-
-def net_of(folder, pooling="mean", **changes):
-    net = build(replace(Shape(folder, pooling, 4, 2, 4.0, "attention", "random", 0, 32), **changes))
-    rng = np.random.default_rng(0)
-    for part, vector in draw(net.layout, 0, pooled=pooling != "native").items():
-        if part == "B":
-            vector = 0.3 * rng.normal(size=len(vector)).astype(np.float32)
-        net.set(part, vector, net.layout)
-    return net
-
-
-@pytest.fixture
-def shard(folders):
-    texts = [text for texts in TEXTS.values() for text in texts] + ["lost", "help me please " * 5]
-    labels = [name for name, texts in TEXTS.items() for _ in texts] + ["lost", "help"]
-    return examples(texts, labels, list(TEXTS), folders["bert"], 32)
+from client_app.training.gradients import PrivateGradients, batches
+from tests.client_app.nets import MECHANISM, clipped_sum, net_of, noisy_sum, require_gradients
+from tests.harness import examples_of, fit
 
 
 def one_at_a_time(net, shard, rows, parts, clip, inside=None):
@@ -66,87 +41,69 @@ def one_at_a_time(net, shard, rows, parts, clip, inside=None):
     return total, clipped
 
 
-def trained(net, parts):
-    """The model with these parts, and nothing else, set to train."""
-    net.requires_grad_(False)
-    for part in parts:
-        for p in net.parameters_of(part):
-            p.requires_grad_(True)
-
-
-def filled(net, shard, rows, parts, mechanism, *, noise=None, engine="fused", groups="all", slots=None):
-    """The gradients that a draw leaves, by name of the engine, undone of their division; in the parameters' order."""
-    trained(net, parts)
-    flat = Flat(net, parts, slots)
-    with pick(TrainSettings(engine=engine), net, flat, losses=losses, pad=0) as chosen:
-        source = PrivateGradients(chosen, flat, mechanism, noise or SecureNoise("x"), groups=groups)
-        gradient, _ = source.gradient(shard, np.array(rows, dtype=np.int64))
-    return in_order(net, flat, parts, gradient).double() * mechanism.batch
-
-
-def in_order(net, flat, parts, vector):
-    """A flat vector's values as the parameters have them, one after the other."""
-    pieces = {id(piece.parameter): piece for piece in flat.pieces}
-    return torch.cat([pieces[id(p)].of(vector).reshape(-1) for part in parts for p in net.parameters_of(part)])
-
-
-def summed(net, shard, rows, parts, mechanism, **options):
-    """The same without noise."""
-    return filled(net, shard, rows, parts, replace(mechanism, sigma=0.0), **options)
-
-
 def middle_clip(net, shard, rows, parts):
     """A clip that about half of the examples are longer than."""
     parameters = [p for part in parts for p in net.parameters_of(part)]
     return float(np.median([one_at_a_time(net, shard, [i], parts, 1e9)[0].norm() for i in rows])) if parameters else 1.0
 
 
+def test_batches_pass_over_everything():
+    rng = np.random.default_rng(0)
+    two = list(batches(10, 4, 6, rng))
+    assert [len(b) for b in two] == [4, 4, 2, 4, 4, 2]
+    assert sorted(np.concatenate(two[:3]).tolist()) == list(range(10))
+    assert len(list(batches(3, 16, 5, rng))) == 5
+    assert two[0].tolist() != two[3].tolist()
+
+
 ENGINES = pytest.mark.parametrize("engine", ["opacus", "fused"])
 
 
-def in_pieces_of(monkeypatch, count):
+def in_microbatches_of(monkeypatch, count):
     """Draws are computed so few at a time."""
-    monkeypatch.setattr(opacus, "MICRO", count)
-    monkeypatch.setitem(fused.MOST, "cpu", 6 * count)
+    monkeypatch.setattr(opacus, "PHYSICAL_BATCH", count)
+    monkeypatch.setitem(fused.MAX_TOKENS, "cpu", 6 * count)
 
 
 @ENGINES
 @pytest.mark.parametrize("micro", [3, 32])
 @pytest.mark.parametrize("parts", [("B",), ("A",), ("A", "B"), ("B", "head"), ("A", "B", "head")])
-@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("bert", "native"), ("roberta", "native"),
-                                               ("distilbert", "cls")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "pooling"), [("bert", "mean"), ("bert", "native"), ("roberta", "native"), ("distilbert", "cls")]
+)
 def test_gradients_are_those_of_one_example_at_a_time(folders, shard, monkeypatch, kind, pooling, parts, micro, engine):
     """Every method's parts, heads, padding and micro-batches, about half of the examples clipped."""
-    in_pieces_of(monkeypatch, micro)
+    in_microbatches_of(monkeypatch, micro)
     net = net_of(folders[kind], pooling)
     rows = list(range(len(shard)))
     assert len({len(tokens) for tokens in shard.tokens}) > 3  # so there is padding
     clip = middle_clip(net, shard, rows, parts)
     wanted, clipped = one_at_a_time(net, shard, rows, parts, clip)
     assert len(rows) / 3 < clipped < 2 * len(rows) / 3
-    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
-    assert (
-        float((found - wanted).norm() / wanted.norm()) < 4e-6
-    )  # the forward passes' own rounding, which differs between processors: see below
+    found = clipped_sum(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
+    # The forward passes' own rounding, which differs between processors: see below.
+    assert float((found - wanted).norm() / wanted.norm()) < 4e-6
     plain, _ = one_at_a_time(net, shard, rows, parts, 1e9)
     assert float((found - plain).norm() / plain.norm()) > 1e-2  # the clip did something
 
 
 @ENGINES
 @pytest.mark.parametrize("parts", [("B",), ("A",), ("A", "B", "head")])
-@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("roberta", "native"), ("distilbert", "cls"),
-                                               ("llama", "native"), ("gpt2", "native")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "pooling"),
+    [("bert", "mean"), ("roberta", "native"), ("distilbert", "cls"), ("llama", "native"), ("gpt2", "native")],
+)
 def test_gradients_are_exact_where_rounding_is_out_of_the_way(
     folders, shard, monkeypatch, kind, pooling, parts, engine
 ):
     """The same in float64: what differs in float32 is the rounding of other batch sizes, and nothing else."""
-    in_pieces_of(monkeypatch, 3)
+    in_microbatches_of(monkeypatch, 3)
     net = net_of(folders[kind], pooling).to(torch.float64)
     rows = list(range(len(shard)))
     clip = middle_clip(net, shard, rows, parts)
     wanted, clipped = one_at_a_time(net, shard, rows, parts, clip)
     assert len(rows) / 3 < clipped < 2 * len(rows) / 3
-    found = summed(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
+    found = clipped_sum(net, shard, rows, parts, replace(MECHANISM, clip=clip), engine=engine)
     assert float((found - wanted).norm() / wanted.norm()) < 1e-12
 
 
@@ -161,7 +118,9 @@ def test_slots_that_do_not_train_do_not_count_in_the_clip(folders, shard, engine
     clip = 0.5 * middle_clip(net, shard, range(len(shard)), ("B",))
     wanted, clipped = one_at_a_time(net, shard, range(len(shard)), ("B",), clip, inside)
     assert clipped
-    found = summed(net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), slots=slots, engine=engine)
+    found = clipped_sum(
+        net, shard, range(len(shard)), ("B",), replace(MECHANISM, clip=clip), slots=slots, engine=engine
+    )
     assert float((found - wanted).norm() / wanted.norm()) < 3e-6
     assert (found[inside == 0] == 0).all()
 
@@ -171,7 +130,7 @@ def test_groups_are_clipped_for_themselves(folders, shard, engine):
     net = net_of(folders["bert"])
     parts, clip = ("A", "B", "head"), 0.01
     factors = net.layout.size("A") + net.layout.size("B")
-    found = summed(net, shard, [3], parts, replace(MECHANISM, clip=clip), groups="head", engine=engine)
+    found = clipped_sum(net, shard, [3], parts, replace(MECHANISM, clip=clip), groups="head", engine=engine)
     assert float(found[:factors].norm()) == pytest.approx(clip / math.sqrt(2), rel=1e-4)
     assert float(found[factors:].norm()) == pytest.approx(clip / math.sqrt(2), rel=1e-4)
     assert float(found.norm()) <= clip
@@ -185,9 +144,9 @@ def test_one_example_more_moves_the_sum_by_at_most_the_clip(folders, shard, grou
     parts, every = ("A", "B", "head"), list(range(len(shard)))
     for clip in (0.001, 0.5, 5.0):
         mechanism = replace(MECHANISM, clip=clip)
-        whole = summed(net, shard, every, parts, mechanism, groups=groups, engine=engine)
+        whole = clipped_sum(net, shard, every, parts, mechanism, groups=groups, engine=engine)
         without = [
-            summed(net, shard, every[:i] + every[i + 1 :], parts, mechanism, groups=groups, engine=engine)
+            clipped_sum(net, shard, every[:i] + every[i + 1 :], parts, mechanism, groups=groups, engine=engine)
             for i in every
         ]
         moved = [float((whole - other).norm()) for other in without]
@@ -200,8 +159,8 @@ def test_one_example_more_moves_the_sum_by_at_most_the_clip(folders, shard, grou
 def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch, engine):
     net = net_of(folders["bert"])
     parts = ("B", "head")
-    wanted = summed(net, shard, [0, 2], parts, MECHANISM)
-    monkeypatch.setitem(fused.CALL, "cpu", 1000)  # all in one pass
+    wanted = clipped_sum(net, shard, [0, 2], parts, MECHANISM)
+    monkeypatch.setitem(fused.PASS_COST, "cpu", 1000)  # all in one pass
     real = functional.cross_entropy
 
     def broken(*args, **kwargs):
@@ -210,10 +169,10 @@ def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch, e
 
     order = sorted([0, 1, 2], key=lambda i: len(shard.tokens[i]))
     monkeypatch.setattr(functional, "cross_entropy", broken)
-    found = summed(net, shard, [0, 1, 2], parts, MECHANISM, engine=engine)
+    found = clipped_sum(net, shard, [0, 1, 2], parts, MECHANISM, engine=engine)
     kept = [i for at, i in enumerate(order) if at != 1]
     monkeypatch.setattr(functional, "cross_entropy", real)
-    assert torch.allclose(found, summed(net, shard, kept, parts, MECHANISM), atol=1e-6)
+    assert torch.allclose(found, clipped_sum(net, shard, kept, parts, MECHANISM), atol=1e-6)
     assert torch.isfinite(found).all()
     assert torch.isfinite(wanted).all()
 
@@ -221,8 +180,8 @@ def test_a_gradient_that_is_no_number_is_left_out(folders, shard, monkeypatch, e
 @ENGINES
 def test_an_empty_draw_releases_noise_alone(folders, shard, engine):
     net = net_of(folders["bert"])
-    mechanism = replace(MECHANISM, sigma=2.0, clip=0.5)
-    found = filled(net, shard, [], ("B",), mechanism, noise=SecureNoise(), engine=engine)
+    private = Private(replace(MECHANISM, sigma=2.0, clip=0.5), SecureNoise())
+    found = noisy_sum(net, shard, [], ("B",), private, engine=engine)
     assert abs(float(found.std()) - 1.0) < 0.2
     assert float(found.abs().min()) > 0
 
@@ -232,8 +191,9 @@ def test_the_steps_noise_has_its_variance_and_is_normal(folders, shard):
     from scipy import stats
 
     net = net_of(folders["bert"])
-    mechanism, noise = replace(MECHANISM, sigma=1.5, clip=0.2), SecureNoise()
-    steps = [filled(net, shard, [], ("B",), mechanism, noise=noise) for _ in range(400)]
+    mechanism = replace(MECHANISM, sigma=1.5, clip=0.2)
+    private = Private(mechanism, SecureNoise())
+    steps = [noisy_sum(net, shard, [], ("B",), private) for _ in range(400)]
     draws = torch.stack(steps).numpy() / (mechanism.sigma * mechanism.clip)
     count = draws.size
     assert abs(draws.mean()) < 5 / math.sqrt(count)
@@ -250,9 +210,9 @@ def test_the_steps_noise_has_its_variance_and_is_normal(folders, shard):
 
 def test_draws_are_poisson(folders):
     net = net_of(folders["bert"])
-    trained(net, ("B",))
-    flat = Flat(net, ("B",))
-    engine = pick(TrainSettings(), net, flat, losses=losses, pad=0)
+    require_gradients(net, ("B",))
+    flat = FlatBuffer(net, ("B",))
+    engine = select_engine(TrainSettings(), net, flat, losses=CLASSIFICATION.losses, pad=0)
     gradients = PrivateGradients(engine, flat, replace(MECHANISM, rate=0.1), SecureNoise())
     drawn = list(gradients.draws(50, 4000))
     sizes = np.array([len(rows) for rows in drawn])
@@ -274,16 +234,21 @@ def test_what_cannot_be_clipped_is_not_trained(folders, shard):
     assert (net.get("B") == before).all()
 
     plain = net_of(folders["bert"])
-    trained(plain, ("B",))
+    require_gradients(plain, ("B",))
     plain.parameters_of("A")[0].requires_grad_(True)  # somebody left it on
-    flat = Flat(plain, ("B",))
+    flat = FlatBuffer(plain, ("B",))
     with pytest.raises(BractError, match="would be trained and not clipped"):
-        PrivateGradients(pick(TrainSettings(), plain, flat, losses=losses, pad=0), flat, MECHANISM, SecureNoise())
+        PrivateGradients(
+            select_engine(TrainSettings(), plain, flat, losses=CLASSIFICATION.losses, pad=0),
+            flat,
+            MECHANISM,
+            SecureNoise(),
+        )
 
 
 @ENGINES
-def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard, engine):
-    """As in DeBERTa, whose query map also projects relative positions: those gradients belong to no one example."""
+def test_a_layer_that_is_used_for_more_than_the_examples_is_refused(folders, shard, engine):
+    """As in DeBERTa, whose query layer also projects relative positions: those gradients belong to no one example."""
     net = net_of(folders["bert"])
     layer = next(iter(net.layers.values()))
     real = net.model.forward
@@ -294,39 +259,24 @@ def test_a_map_that_is_used_for_more_than_the_examples_is_refused(folders, shard
 
     net.model.forward = forward
     before = net.get("B").copy()
-    private = Private(replace(MECHANISM, sigma=1.0), SecureNoise())
+    private = Private(replace(MECHANISM, sigma=1.0, rate=1.0), SecureNoise())
     for batch in (1, 4):  # also where a draw happens to have as many rows
-        shard_ = examples(["lost"] * batch, ["lost"] * batch, list(TEXTS), folders["bert"], 32)
+        shard_ = examples_of(["lost"] * batch, ["lost"] * batch, folders["bert"], 32)
         settings = TrainSettings(batch=1, steps=1, engine=engine)
         with pytest.raises(BractError, match="for more than each example's own states"):
-            fit(
-                net, shard_, settings, ("B",), pad=0,
-                private=replace(private, mechanism=replace(private.mechanism, rate=1.0)),
-            )  # fmt: skip
+            fit(net, shard_, settings, ("B",), pad=0, private=private)
     assert (net.get("B") == before).all()
     assert not any(m._forward_pre_hooks for m in net.modules())
 
 
 def test_slots_that_do_not_train_get_no_noise(folders, shard):
     net = net_of(folders["bert"])
-    mechanism = replace(MECHANISM, sigma=3.0)
-    found = filled(net, shard, range(4), ("B",), mechanism, noise=SecureNoise(), slots=np.array([1, 4, 7]))
+    private = Private(replace(MECHANISM, sigma=3.0), SecureNoise())
+    found = noisy_sum(net, shard, range(4), ("B",), private, slots=np.array([1, 4, 7]))
     width, rank = 32, net.layout.rank
     noisy = found.reshape(-1, width, rank).abs().sum(1).reshape(-1)  # by slot
     assert np.flatnonzero(noisy.numpy()).tolist() == [1, 4, 7]
     assert int((found != 0).sum()) == 3 * width
-
-
-@pytest.mark.parametrize("width", [3, LANE, 5 * LANE + 7, 20 * 2**20])
-def test_a_long_gradient_does_not_slip_past_the_clip(width):
-    """The length of twenty million numbers in one sum of float32 comes out short by some ten-thousandths."""
-    rows = torch.full((2, width), 0.01)
-    rows[1] *= 3
-    exact = 0.01 * math.sqrt(width) * np.array([1, 3])
-    assert np.abs(squares(rows).sqrt().numpy() / exact - 1).max() < (1 - SAFE) / 5
-    clip = Clip(exact[0])
-    scales = clip.scales(torch.stack([squares(rows), torch.zeros(2, dtype=torch.float64)]))[0]
-    assert (scales.numpy() * exact <= exact[0]).all()
 
 
 def test_noise_is_fresh_in_every_process():
@@ -334,8 +284,8 @@ def test_noise_is_fresh_in_every_process():
     import sys
 
     code = "import os\nfrom bract.privacy.noise import process_noise\nprint(process_noise().uniform(3).tolist())"
-    drawn = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-             for _ in range(2)}  # fmt: skip
+    command = [sys.executable, "-c", code]
+    drawn = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
     assert len(drawn) == 2
 
 

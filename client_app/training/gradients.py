@@ -1,4 +1,4 @@
-"""Private gradients: Poisson draws, per-example clipping, noise. What a `Mechanism` promises is done here."""
+"""The gradient of a step, from the gradients that an engine adds up: plainly, or as a `Mechanism` promises."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,44 @@ from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.tasks.task import Examples
 from client_app.engine.engine import Engine
-from client_app.engine.flat_buffer import Flat
+from client_app.engine.flat_buffer import FlatBuffer
 from client_app.privacy.clip import Clip
 
 
+class PlainGradients:
+    """The mean gradient of a batch, of everything that trains. It protects nothing."""
+
+    def __init__(self, engine: Engine, flat: FlatBuffer, batch: int, rng: np.random.Generator) -> None:
+        self._engine, self._flat, self._batch, self._rng = engine, flat, batch, rng
+        self.head_share = 0.0
+
+    def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
+        """Shuffled passes."""
+        return batches(examples, self._batch, steps, self._rng)
+
+    def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Of one step; and the batch's summed loss."""
+        total, loss = self._flat.zeros(), torch.zeros((), device=self._flat.device)
+        self._engine.start()
+        for some in self._engine.split(examples, rows, clipped=False):
+            loss += self._engine.add(examples, some, total, None)
+        return total / len(rows), loss
+
+
+def batches(examples: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """So many batches: shuffled passes, each example once a pass."""
+    left = steps
+    while left:
+        order = rng.permutation(examples)
+        for start in range(0, examples, batch):
+            yield order[start : start + batch]
+            left -= 1
+            if not left:
+                return
+
+
 class PrivateGradients:
-    """A noisy mean of clipped gradients, of everything that trains.
+    """A noisy mean of clipped gradients, of everything that trains: DP-SGD. What a `Mechanism` promises is done here.
 
     Guaranteed: one example more or less changes the sum before the noise by at most `mechanism.clip` in
     Euclidean length, over all trained values together; the noise has `mechanism.deviation` in every
@@ -27,10 +59,10 @@ class PrivateGradients:
     """
 
     def __init__(
-        self, engine: Engine, flat: Flat, mechanism: Mechanism, noise: SecureNoise, *, groups: str = "all"
+        self, engine: Engine, flat: FlatBuffer, mechanism: Mechanism, noise: SecureNoise, *, groups: str = "all"
     ) -> None:
-        if strangers := flat.strangers():
-            raise BractError(f"{strangers[0]} would be trained and not clipped")
+        if missing := flat.missing():
+            raise BractError(f"{missing[0]} would be trained and not clipped")
         self._engine, self._flat, self._mechanism, self._noise = engine, flat, mechanism, noise
         self._clip = Clip(mechanism.clip, groups=groups == "head" and 0 < flat.factors < flat.size)
 
@@ -49,6 +81,6 @@ class PrivateGradients:
         total, loss = self._flat.zeros(), torch.zeros((), device=self._flat.device)
         self._engine.start()
         for some in self._engine.split(examples, rows, clipped=True):
-            loss += self._engine.add(examples, some, total, self._clip)
+            loss += self._engine.add(examples, some, total, self._clip.scales)
         normal, inside = torch.from_numpy(self._noise.normal(self._flat.size)).to(total), self._flat.inside
         return self._mechanism.noisy_mean(total, normal if inside is None else normal * inside), loss

@@ -1,0 +1,18 @@
+import pytest
+
+from tests.client_app.nets import KINDS
+from tests.harness import TEXTS, examples_of, tiny_model
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A tiny model of each kind."""
+    return {kind: str(tiny_model(tmp_path_factory.mktemp(kind), kind)) for kind in KINDS}
+
+
+@pytest.fixture
+def shard(folders):
+    """Texts of different lengths."""
+    texts = [text for texts in TEXTS.values() for text in texts] + ["lost", "help me please " * 5]
+    labels = [name for name, texts in TEXTS.items() for _ in texts] + ["lost", "help"]
+    return examples_of(texts, labels, folders["bert"], 32)
