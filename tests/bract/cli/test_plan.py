@@ -23,8 +23,8 @@ def test_plan_prints_what_the_arithmetic_says(capfd, model_folder, data_file):
     # 4 modules of 32 x 32 at rank 2: 256 values in A and 256 in B.
     assert "4 modules x rank 2 = 8 slots; A 256, B 256" in out
     each = 512 * 4 + 20 + 128  # the payload's header, and NumPy's
-    assert f"up {each:,} bytes a turn (512 values, float32), {6 * each:,} in all" in out
-    assert "2 rounds, 6 turns" in out
+    assert f"up {each:,} bytes a local round (512 values, float32), {6 * each:,} in all" in out
+    assert "2 rounds, 6 local rounds" in out
 
 
 @pytest.mark.parametrize("name", ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"])
