@@ -103,7 +103,7 @@ class Client:
         return Account(self.settings, identity(self.settings.data), self.partition, len(self.shard.train), self.limit)
 
     def model(self) -> lora_model.LoraModel:
-        """The worker's model, which all clients that it plays share."""
+        """The worker's model, which all clients that it runs share."""
         return cache.model(self.shape)
 
     def first(self) -> Parts:

@@ -32,7 +32,7 @@ class ClientState:
     Guaranteed: a file is whole or not there, readable by its owner alone; state of another
     layout is refused by name, never silently replaced. The state before the last round is kept
     too, so that a server that goes back one round finds what belongs to it. Within `alone` no
-    other process reads it to change it: a turn that is late is over before the next begins.
+    other process reads it to change it: a local round that is late is over before the next begins.
     """
 
     federation: str
@@ -44,7 +44,7 @@ class ClientState:
         return home() / "state" / self.federation / str(self.partition)
 
     def alone(self) -> AbstractContextManager[None]:
-        """Wait until no other process has a turn with this state, and have one."""
+        """Wait until no other process works with this state, and hold it until the block ends."""
         self._made()
         return locked(self.folder / ".lock")
 

@@ -87,11 +87,11 @@ class Pending:
     after: Checkpoint
     clients: list[dict[str, Any]]
     metrics: dict[str, Any]
-    picture: dict[str, Any]
+    diagnostics: dict[str, Any]
 
     def save(self, path: Path) -> None:
         """Write it beside the checkpoint."""
-        rows = {"clients": self.clients, "metrics": self.metrics, "picture": self.picture}
+        rows = {"clients": self.clients, "metrics": self.metrics, "diagnostics": self.diagnostics}
         memory = {"after": dict(self.after.memory), **rows}
         replace(self.after, memory=memory).save(path)
 

@@ -21,7 +21,7 @@ from bract.tasks.registry import task_of
 from bract.wire.codec import encoded_size
 from bract.wire.messages import NPY_HEADER
 from bract.wire.payload import HEADER
-from server_app.layouts import outline
+from server_app.layouts import layout_of
 from strategies import Federation, Member, create
 from strategies.federation import head_mode
 from strategies.ranks import assign
@@ -43,7 +43,7 @@ def estimate(settings: Settings, clients: int) -> list[str]:
     task = task_of(settings.model.task)
     table = tables.load(settings.data, settings.seed, task)
     outputs = task.outputs(settings.data, table, tables.described(settings.data))
-    layout, head_init = outline(settings, outputs.size)
+    layout, head_init = layout_of(settings, outputs.size)
     head = head_mode(settings, head_init)
     partition = Partition(table, settings.data, clients, settings.seed)
     shards = [partition.shard(client) for client in range(clients)]

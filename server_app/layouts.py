@@ -16,13 +16,13 @@ from bract.tasks.registry import task_of
 DECIDES = ("config.json", "modules.json", "1_Pooling/config.json")  # files of a model that its layout follows from
 
 
-def outline(settings: Settings, outputs: int) -> tuple[Layout, str]:
+def layout_of(settings: Settings, outputs: int) -> tuple[Layout, str]:
     """The adapter's layout, and how the head starts (`random` or `labels`).
 
     Kept under what it follows from: the model's own description, the settings of the adapter, the versions of the
     libraries. What is kept and cannot be read is made again.
     """
-    path = home() / "cache" / f"outline-{_key(settings, outputs)}.json"
+    path = home() / "cache" / f"layout-{_key(settings, outputs)}.json"
     if path.is_file():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))

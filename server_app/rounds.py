@@ -67,7 +67,7 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
     if state.round == 0 and not folder.rounds():
         rounds.measure_start(state)
     while state.round < settings.rounds:
-        state = rounds.play(state)
+        state = rounds.next(state)
     rounds.state_privacy()
     score = folder.rounds()[-1][task_of(settings.model.task).score]
     keeps = strategy.plan(1, joined.members[0]).keeps
@@ -102,7 +102,7 @@ class Rounds:
         state.save(self.folder.checkpoint)
         say(self._line(row))
 
-    def play(self, state: Checkpoint) -> Checkpoint:
+    def next(self, state: Checkpoint) -> Checkpoint:
         """One round, from the state before it to the state after it, which is then on disk."""
         start = time.perf_counter()
         number = state.round + 1
@@ -113,7 +113,7 @@ class Rounds:
         row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
         self.folder.add_clients(merged.clients)
-        self.folder.add_diagnostics(merged.picture)
+        self.folder.add_diagnostics(merged.diagnostics)
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
         self.folder.pending.unlink(missing_ok=True)

@@ -19,9 +19,9 @@ def population(name: str, clients: int, seed: int) -> list[int]:
     For thirty clients it is the population itself. Who gets which rank does not depend on the data.
     """
     ranks = POPULATIONS[name]
-    chosen = [ranks[int((i + 0.5) * len(ranks) / clients)] for i in range(clients)]
+    dealt = [ranks[int((i + 0.5) * len(ranks) / clients)] for i in range(clients)]
     order = np.random.default_rng([seed, 5]).permutation(clients)
-    return [chosen[i] for i in order]
+    return [dealt[i] for i in order]
 
 
 def budget(rank: float, modules: int) -> int:

@@ -177,7 +177,7 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
         model = DistilBertForSequenceClassification(
             DistilBertConfig(**size, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
         )
-    elif kind == "gpt2":  # its maps are Conv1D, which keep their weights the other way round
+    elif kind == "gpt2":  # its layers are Conv1D, which keep their weights the other way round
         gpt2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 64}
         size.pop("max_position_embeddings")
         model = GPT2ForSequenceClassification(GPT2Config(**size, **gpt2))

@@ -37,7 +37,7 @@ Parts = dict[Part, Vector]
 
 @dataclass(frozen=True)
 class Module:
-    """One adapted linear map of the base model."""
+    """One adapted linear layer of the base model."""
 
     name: str
     d_in: int

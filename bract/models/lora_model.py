@@ -98,7 +98,7 @@ def build(shape: Shape, *, meta: bool = False) -> "LoraModel":
         model = _pretrained(shape, config, auto)
     encoder = model.base_model if native else model
     names = {name for name, m in model.named_modules() if _is_linear(m) and _inside(m, encoder)}
-    targets = choose_targets(shape.targets, names)
+    targets = select_targets(shape.targets, names)
     model.requires_grad_(False)
     return LoraModel(get_peft_model(model, _adapter(shape, targets)), shape)
 
@@ -191,19 +191,19 @@ class LoraModel(nn.Module):
     @torch.no_grad()
     def flat(self, part: Part, tensors: Sequence[Tensor]) -> Vector:
         """Tensors of the shapes of the part's parameters, as a flat vector in the layout's order."""
-        turn = self.is_turned(part)
-        flat = [(t.T if turn else t).reshape(-1).float() for t in tensors]
+        transposed = self.is_transposed(part)
+        flat = [(t.T if transposed else t).reshape(-1).float() for t in tensors]
         return np.ascontiguousarray(torch.cat(flat).cpu().numpy())
 
     @torch.no_grad()
     def set(self, part: Part, vector: Vector, layout: Layout) -> None:
         """Lay the vector's values into the part."""
-        matrices, turn = layout.matrices(part, vector), self.is_turned(part)
+        matrices, transposed = layout.matrices(part, vector), self.is_transposed(part)
         for parameter, matrix in zip(self.parameters_of(part), matrices, strict=True):
             value = torch.from_numpy(np.ascontiguousarray(matrix))
-            parameter.copy_(value.T if turn else value.reshape(parameter.shape))
+            parameter.copy_(value.T if transposed else value.reshape(parameter.shape))
 
-    def is_turned(self, part: Part) -> bool:
+    def is_transposed(self, part: Part) -> bool:
         """Whether torch keeps the part the other way round than the layout: LoRA's B, d_out x r."""
         return part == "B" and self.shape.variant != "vera"
 
@@ -224,18 +224,18 @@ class LoraModel(nn.Module):
         return np.ascontiguousarray(torch.cat(rows).float().cpu().numpy())
 
 
-def choose_targets(targets: str, names: set[str]) -> list[str]:
-    """The full names of the linear maps that `lora.targets` means, among those of the encoder."""
+def select_targets(targets: str, names: set[str]) -> list[str]:
+    """The full names of the linear layers that `lora.targets` means, among those of the encoder."""
     if targets == "all-linear":
         return sorted(name for name in names if "pooler" not in name.split("."))
     wanted = ATTENTION if targets == "attention" else {t.strip() for t in targets.split(",")}
-    chosen = {n for n in names if any(n == t or n.endswith(f".{t}") for t in wanted)}
-    missing = {t for t in wanted if not any(n == t or n.endswith(f".{t}") for n in chosen)}
-    if not chosen or (targets != "attention" and missing):
+    selected = {n for n in names if any(n == t or n.endswith(f".{t}") for t in wanted)}
+    missing = {t for t in wanted if not any(n == t or n.endswith(f".{t}") for n in selected)}
+    if not selected or (targets != "attention" and missing):
         ends = sorted({name.rsplit(".", 1)[-1] for name in names})
-        what = "query and value maps" if targets == "attention" else ", ".join(sorted(missing))
-        raise BractError(f"lora.targets = {targets!r}: the model has no {what}; its linear maps are {', '.join(ends)}")
-    return sorted(chosen)
+        what = "query and value layers" if targets == "attention" else ", ".join(sorted(missing))
+        raise BractError(f"lora.targets = {targets!r}: the model has no {what}; its linear layers are {', '.join(ends)}")
+    return sorted(selected)
 
 
 def pick_device() -> torch.device:

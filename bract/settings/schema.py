@@ -107,7 +107,7 @@ class LoraSettings:
     targets: StrictStr = setting(
         "attention",
         "0.1",
-        "attention: what PEFT adapts by default (query and value); all-linear: every linear map of the "
+        "attention: what PEFT adapts by default (query and value); all-linear: every linear layer of the "
         "encoder; else module names, comma separated",
         example="query,key,value",
     )

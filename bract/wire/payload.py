@@ -63,9 +63,9 @@ def pack(
         )
     ]  # fmt: skip
     if slots is not None:
-        chosen = np.zeros(layout.slots, dtype=bool)
-        chosen[slots] = True
-        pieces.append(np.packbits(chosen).tobytes())
+        present = np.zeros(layout.slots, dtype=bool)
+        present[slots] = True
+        pieces.append(np.packbits(present).tobytes())
     for part in names:
         vector = payload.parts[part]
         if len(vector) != layout.size(part, slots):

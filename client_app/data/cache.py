@@ -40,7 +40,7 @@ def shared(settings: DataSettings, seed: int, task: str, clients: int, place: st
     """All clients' examples as the workers of a simulation share them: the first that asks makes the file.
 
     A worker that finds it reads no text. None where this is no worker of a simulation, and where nothing can be
-    written: then every worker keeps what it plays in its own memory.
+    written: then every worker keeps what its clients need in its own memory.
     """
     if not simulated():
         return None
@@ -59,13 +59,13 @@ def shared(settings: DataSettings, seed: int, task: str, clients: int, place: st
     except (OSError, SafetensorError) as error:
         log(WARNING, "workers share no tokenised texts: %s", error)
         return None
-    for cached in (dataset, partition):  # the texts have served their turn
+    for cached in (dataset, partition):  # the texts are not needed any more
         cached.cache_clear()
     return found
 
 
 def simulated() -> bool:
-    """Whether this is a worker of a simulation, one of those that play all clients in turn: they are Ray's."""
+    """Whether this is a worker of a simulation, one of those that run all clients in turn: they are Ray's."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
@@ -107,7 +107,7 @@ def layout(shape: Shape) -> Layout:
 
 @lru_cache(maxsize=1)
 def model(shape: Shape) -> LoraModel:
-    """The model, on the device, shared by all clients that this process plays."""
+    """The model, on the device, shared by all clients that this process runs."""
     return build(shape).to(pick_device())
 
 

@@ -48,7 +48,7 @@ class FlatBuffer:
             first = start
             for parameter in model.parameters_of(part):
                 span = slice(start, start := start + parameter.numel())
-                self.views.append(ParameterView(parameter, part, span, model.is_turned(part)))
+                self.views.append(ParameterView(parameter, part, span, model.is_transposed(part)))
             self.spans[part] = slice(first, start)
         self.size = start
         self.factors = sum(view.parameter.numel() for view in self.views if view.part != "head")

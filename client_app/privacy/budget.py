@@ -1,4 +1,4 @@
-"""A private turn: asked of the ledger first, written down before it is trained, its reply kept before it leaves."""
+"""A private local round: asked of the ledger first, written down before it is trained, its reply kept before it leaves."""
 
 import json
 from collections.abc import Callable

@@ -5,20 +5,20 @@ import subprocess
 import sys
 
 from bract.settings.read import read
-from server_app.layouts import outline
+from server_app.layouts import layout_of
 
 
-def test_an_outline_is_kept_and_is_the_same(config, home):
+def test_a_layout_is_kept_and_is_the_same(config, home):
     settings = read(config())
-    first = outline(settings, 4)
+    first = layout_of(settings, 4)
     (kept,) = (home / "cache").iterdir()
-    assert outline(settings, 4) == first
+    assert layout_of(settings, 4) == first
     assert first[0].slots == 8
-    assert outline(settings, 5) != first  # another head
-    assert outline(read(config({"lora.rank": 3})), 4)[0].rank == 3
+    assert layout_of(settings, 5) != first  # another head
+    assert layout_of(read(config({"lora.rank": 3})), 4)[0].rank == 3
     assert len(list((home / "cache").iterdir())) == 3
     kept.write_text(json.dumps({"layout": {}, "head_init": "random"}))
-    assert outline(settings, 4) == first  # damaged: made again
+    assert layout_of(settings, 4) == first  # damaged: made again
 
 
 def test_the_second_plan_needs_no_torch(config, home):

@@ -1,4 +1,4 @@
-"""Upload counts are the papers': RoBERTa-base, all 72 linear maps, 30 clients, 50 rounds."""
+"""Upload counts are the papers': RoBERTa-base, all 72 linear layers, 30 clients, 50 rounds."""
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ from bract.adapter.initial import draw
 from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models import base_model
-from bract.models.lora_model import Shape, build, choose_targets, shape
+from bract.models.lora_model import Shape, build, select_targets, shape
 from bract.settings.read import read
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.tokens import logits, tokenise
@@ -127,14 +127,14 @@ def test_padding_changes_nothing(folders):
 
 def test_targets_are_named_or_an_error_lists_what_there_is():
     names = {"encoder.0.attention.query", "encoder.0.attention.value", "encoder.0.dense", "pooler.dense"}
-    assert choose_targets("attention", names) == ["encoder.0.attention.query", "encoder.0.attention.value"]
-    assert "pooler.dense" not in choose_targets("all-linear", names)
-    assert len(choose_targets("all-linear", names)) == 3
-    assert choose_targets("encoder.0.dense", names) == ["encoder.0.dense"]
-    with pytest.raises(BractError, match="the model has no q_proj; its linear maps are dense, query, value"):
-        choose_targets("query,q_proj", names)
-    with pytest.raises(BractError, match="the model has no query and value maps"):
-        choose_targets("attention", {"encoder.0.dense"})
+    assert select_targets("attention", names) == ["encoder.0.attention.query", "encoder.0.attention.value"]
+    assert "pooler.dense" not in select_targets("all-linear", names)
+    assert len(select_targets("all-linear", names)) == 3
+    assert select_targets("encoder.0.dense", names) == ["encoder.0.dense"]
+    with pytest.raises(BractError, match="the model has no q_proj; its linear layers are dense, query, value"):
+        select_targets("query,q_proj", names)
+    with pytest.raises(BractError, match="the model has no query and value layers"):
+        select_targets("attention", {"encoder.0.dense"})
 
 
 def test_labels_start_the_head_from_the_base_model_alone(folders):
