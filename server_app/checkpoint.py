@@ -59,9 +59,7 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
         layout = Layout.from_json(meta["layout"])
-        return Checkpoint(
-            int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"], meta["memory"]
-        )  # fmt: skip
+        return Checkpoint(int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"], meta["memory"])
 
     def require(self, identity: Mapping[str, Any], layout: Layout) -> None:
         """Refuse to go on with other clients, labels or another base model than the run began with."""

@@ -43,10 +43,13 @@ def _key(settings: Settings, outputs: int) -> str:
     place = base_model.locate(settings.model.name)
     files = [base_model.find(place, name) for name in DECIDES]
     parts = [
-        place, str(settings.model), str(settings.lora), str(outputs),
+        place,
+        str(settings.model),
+        str(settings.lora),
+        str(outputs),
         *(_version(name) for name in ("bract", "peft", "transformers", "torch")),
         *("" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files),
-    ]  # fmt: skip
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

@@ -68,9 +68,12 @@ def test_two_worlds_are_told_apart_only_without_noise(model, tmp_path):
         (" ".join(words), label) for words, label in zip(np.array(WORDS[:24]).reshape(12, 2), LABELS * 3, strict=True)
     ]
     values = audit.settings_of(
-        model, LABELS, tmp_path, rounds=1,
+        model,
+        LABELS,
+        tmp_path,
+        rounds=1,
         **{"train.batch": 6, "train.steps": 2, "privacy.epsilon": 1.0, "lora.rank": 8},
-    )  # fmt: skip
+    )
     canary = (" ".join(WORDS[:12]), LABELS[0])
     kept = audit.two_worlds(values, every, canary, 16, tmp_path / "kept")
     assert kept.least <= kept.claim

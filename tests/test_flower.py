@@ -25,9 +25,13 @@ def bract_run(tmp_path, values, nodes=4):
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
     return subprocess.run(
         [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(nodes), "-c", str(file)],
-        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}, text=True,
-        capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def left_behind(text):
@@ -99,9 +103,11 @@ def test_a_simulation_killed_and_resumed_gives_the_same_bits(tmp_path, config):
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in cut.items()))
     process = subprocess.Popen(
         [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", "4", "-c", str(file)],
-        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     end = time.monotonic() + 120
     while len(read_rows(tmp_path / "cut" / "rounds.jsonl")) < 3 and time.monotonic() < end:
         time.sleep(0.05)

@@ -256,9 +256,11 @@ def codes_of_errors_are_the_known_ones(part):
 
 
 @check(
-    "flwr.app.message.remove_content_from_message", "flwr.common.serde.message_to_proto",
-    "flwr.common.serde.message_from_proto", "flwr.proto.message_pb2.Message",
-)  # fmt: skip
+    "flwr.app.message.remove_content_from_message",
+    "flwr.common.serde.message_to_proto",
+    "flwr.common.serde.message_from_proto",
+    "flwr.proto.message_pb2.Message",
+)
 def a_message_s_head_is_enough_to_reply_to(part):
     messages.identify()
     whole = messages.stamp(Message(content(4000), dst_node_id=7, message_type="train"), message_id="m")
@@ -280,9 +282,11 @@ def content(values=4):
 
 
 @check(
-    "flwr.supercore.task_identity.TaskIdentity", "flwr.common.serde.recorddict_to_proto",
-    "flwr.common.serde.recorddict_from_proto", "flwr.proto.recorddict_pb2.RecordDict",
-)  # fmt: skip
+    "flwr.supercore.task_identity.TaskIdentity",
+    "flwr.common.serde.recorddict_to_proto",
+    "flwr.common.serde.recorddict_from_proto",
+    "flwr.proto.recorddict_pb2.RecordDict",
+)
 def a_message_can_be_made_and_its_content_written_and_read_back(part):
     messages.identify(run=3)
     assert Message(content(), dst_node_id=1, message_type="train").metadata.run_id == 3
@@ -302,8 +306,18 @@ def a_supernode_s_application_needs_its_state_and_the_secret(part):
 @check("flwr.supernode.nodestate.NodeStateFactory", "flwr.supercore.object_store.ObjectStoreFactory")
 def a_supernode_s_state_is_made_of_a_store(part):
     state = node.NodeStateFactory(objectstore_factory=node.ObjectStoreFactory()).state()
-    wanted = ("set_node_id", "create_task", "store_run", "store_fab", "store_message", "get_messages_legacy",
-              "get_tasks", "finish_task", "set_run_series_context", "object_store")  # fmt: skip
+    wanted = (
+        "set_node_id",
+        "create_task",
+        "store_run",
+        "store_fab",
+        "store_message",
+        "get_messages_legacy",
+        "get_tasks",
+        "finish_task",
+        "set_run_series_context",
+        "object_store",
+    )
     assert not [name for name in wanted if not hasattr(state, name)]
 
 

@@ -20,7 +20,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
 ROOMS = sorted(MAY_IMPORT)
 FLOORS = 5
 HEAVY = {"torch", "transformers", "peft"}
-MAY_BE_HEAVY = ("bract/models/", "bract/tasks/", "client_app/", "server_app/evaluation.py")
+MAY_BE_HEAVY = ("bract/batching.py", "bract/models/", "bract/tasks/", "client_app/", "server_app/evaluation.py")
 
 Graph = Mapping[str, set[str]]
 

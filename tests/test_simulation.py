@@ -27,9 +27,12 @@ def begun(tmp_path, values, nodes):
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
     process = subprocess.Popen(
         [sys.executable, "-m", "bract.cli", "run", str(ROOT), "--nodes", str(nodes), "-c", str(file)],
-        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         yield process
     finally:
@@ -58,10 +61,17 @@ def test_a_thousand_clients_with_a_hundred_a_round(tmp_path, config):
     for site in range(1000):
         lines += [f"{text},{label},s{site}" for label, texts in TEXTS.items() for text in texts[:2]]
     (tmp_path / "many.csv").write_text("\n".join(lines) + "\n")
-    values = config({
-        "data.source": f"file:{tmp_path / 'many.csv'}", "data.partition": "natural:site", "rounds": 5,
-        "federation.fraction": 0.1, "federation.deadline": 300.0, "strategy.name": "ffa", "train.steps": 2,
-    })  # fmt: skip
+    values = config(
+        {
+            "data.source": f"file:{tmp_path / 'many.csv'}",
+            "data.partition": "natural:site",
+            "rounds": 5,
+            "federation.fraction": 0.1,
+            "federation.deadline": 300.0,
+            "strategy.name": "ffa",
+            "train.steps": 2,
+        }
+    )
     seen = []
     with begun(tmp_path, values, 1000) as process:
         watch = threading.Event()

@@ -96,17 +96,24 @@ class Partition:
             drawn = flower.IidPartitioner(num_partitions=self.clients)
         elif kind == "dirichlet":
             drawn = flower.DirichletPartitioner(
-                num_partitions=self.clients, partition_by=label, alpha=float(number),
-                min_partition_size=0, self_balancing=False, seed=seed,
-            )  # fmt: skip
+                num_partitions=self.clients,
+                partition_by=label,
+                alpha=float(number),
+                min_partition_size=0,
+                self_balancing=False,
+                seed=seed,
+            )
         else:
             classes = len({self.table.classes[i] for i in rows})
             if int(number) > classes:
                 raise BractError(f"data.partition: {number} labels a client, the data has {classes}")
             drawn = flower.PathologicalPartitioner(
-                num_partitions=self.clients, partition_by=label, num_classes_per_partition=int(number),
-                class_assignment_mode="first-deterministic", seed=seed,
-            )  # fmt: skip
+                num_partitions=self.clients,
+                partition_by=label,
+                num_classes_per_partition=int(number),
+                class_assignment_mode="first-deterministic",
+                seed=seed,
+            )
         order = np.random.default_rng([seed, 0]).permutation(rows)
         labels = [self.table.classes[i] for i in order] if self.table.classes else [""] * len(order)
         drawn.dataset = Dataset.from_dict({"row": order, label: labels})

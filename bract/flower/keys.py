@@ -66,9 +66,17 @@ def node(path: Path) -> None:
 
 def _authority(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     signs = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
-         "decipher_only", "digital_signature"), False,
-    )  # fmt: skip
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+            "digital_signature",
+        ),
+        False,
+    )
     return (
         _builder(name, AUTHORITY)
         .issuer_name(name)

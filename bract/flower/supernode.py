@@ -28,8 +28,22 @@ def run(arguments: Sequence[str]) -> int:
     with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(secrets.token_bytes(32))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    node = [sys.executable, "-P", "-m", "bract.flower.polling", str(supernode), *rest, "--host", host,
-            "--port", str(port), "--isolation", "process", "--superexec-auth-secret-file", str(secret)]  # fmt: skip
+    node = [
+        sys.executable,
+        "-P",
+        "-m",
+        "bract.flower.polling",
+        str(supernode),
+        *rest,
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--isolation",
+        "process",
+        "--superexec-auth-secret-file",
+        str(secret),
+    ]
     trainer = [sys.executable, "-P", "-m", "client_app.flower.trainer", address, str(secret)]
 
     def told(*_: object) -> None:
@@ -69,6 +83,9 @@ def parsed(arguments: Sequence[str]) -> tuple[list[str], str, int]:
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        command, env={**os.environ, **QUIET}, stdin=subprocess.DEVNULL, start_new_session=True,
+        command,
+        env={**os.environ, **QUIET},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
         preexec_fn=die_with_parent,
-    )  # fmt: skip
+    )

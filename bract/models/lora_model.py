@@ -76,10 +76,18 @@ def shape(settings: Settings, outputs: int, auto_class: str) -> Shape:
             "no sentence encoder: set model.pooling to mean or cls, or lora.head-init to random"
         )
     return Shape(
-        place, pooling, outputs, settings.lora.rank, settings.lora.alpha,
-        settings.lora.targets, head_init, settings.seed, settings.data.max_length,
-        settings.lora.variant, auto_class,
-    )  # fmt: skip
+        place,
+        pooling,
+        outputs,
+        settings.lora.rank,
+        settings.lora.alpha,
+        settings.lora.targets,
+        head_init,
+        settings.seed,
+        settings.data.max_length,
+        settings.lora.variant,
+        auto_class,
+    )
 
 
 def build(shape: Shape, *, meta: bool = False) -> "LoraModel":
@@ -107,14 +115,23 @@ def _adapter(shape: Shape, targets: list[str]) -> LoraConfig | VeraConfig:
     """PEFT's own configuration of the adapter. VeRA's frozen matrices are drawn by PEFT from the seed."""
     if shape.variant == "vera":
         return VeraConfig(
-            r=shape.rank, target_modules=targets, projection_prng_key=shape.seed, save_projection=False,
-            vera_dropout=0.0, d_initial=initial.VERA_START, bias="none",
-        )  # fmt: skip
+            r=shape.rank,
+            target_modules=targets,
+            projection_prng_key=shape.seed,
+            save_projection=False,
+            vera_dropout=0.0,
+            d_initial=initial.VERA_START,
+            bias="none",
+        )
     alpha: Any = shape.alpha  # PEFT writes int and takes any number
     return LoraConfig(
-        r=shape.rank, lora_alpha=alpha, use_rslora=shape.variant == "rslora", target_modules=targets,
-        lora_dropout=0.0, bias="none",
-    )  # fmt: skip
+        r=shape.rank,
+        lora_alpha=alpha,
+        use_rslora=shape.variant == "rslora",
+        target_modules=targets,
+        lora_dropout=0.0,
+        bias="none",
+    )
 
 
 class LoraModel(nn.Module):
@@ -234,7 +251,9 @@ def select_targets(targets: str, names: set[str]) -> list[str]:
     if not selected or (targets != "attention" and missing):
         ends = sorted({name.rsplit(".", 1)[-1] for name in names})
         what = "query and value layers" if targets == "attention" else ", ".join(sorted(missing))
-        raise BractError(f"lora.targets = {targets!r}: the model has no {what}; its linear layers are {', '.join(ends)}")
+        raise BractError(
+            f"lora.targets = {targets!r}: the model has no {what}; its linear layers are {', '.join(ends)}"
+        )
     return sorted(selected)
 
 
@@ -248,10 +267,14 @@ def _pretrained(shape: Shape, config: Any, auto: Any) -> Any:
     native = shape.pooling == "native"
     try:
         model, loaded = auto.from_pretrained(
-            shape.place, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
+            shape.place,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
             ignore_mismatched_sizes=native,  # a stored head of other labels is not wanted
             output_loading_info=True,
-        )  # fmt: skip
+        )
     except OSError as error:
         raise BractError(f"model.name: {shape.place} cannot be loaded: {error}") from error
     # What the files lack, transformers draws anew in every process: clients would differ.

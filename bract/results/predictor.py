@@ -48,10 +48,18 @@ class Predictor:
         task, names = task_of(about.get("task", "classify")), tuple(about["labels"])
         outputs = Outputs(int(about.get("outputs", len(names))), names)
         shape = Shape(
-            base_model.locate(about["base"]), about["pooling"], outputs.size, int(about["rank"]),
-            about["alpha"], ",".join(m.name for m in layout.modules), "random", int(about["seed"]),
-            int(about["max_length"]), layout.variant, task.auto_class,
-        )  # fmt: skip
+            base_model.locate(about["base"]),
+            about["pooling"],
+            outputs.size,
+            int(about["rank"]),
+            about["alpha"],
+            ",".join(m.name for m in layout.modules),
+            "random",
+            int(about["seed"]),
+            int(about["max_length"]),
+            layout.variant,
+            task.auto_class,
+        )
         model = build(shape).to(pick_device())
         if model.layout != layout:
             raise BractError(f"{place} was trained for another base model than {about['base']}")

@@ -34,22 +34,32 @@ METHODS: tuple[Method, ...] = (
     Method("ffa", "strategies.ffa:FFALoRA"),
     Method("rolora", "strategies.rolora:RoLoRA"),
     Method(
-        "lora-a2", "strategies.lora_a2:LoRAA2",
-        options=("divide", "score", "probe"), ranks="budget", auto_rank=0.25,
+        "lora-a2",
+        "strategies.lora_a2:LoRAA2",
+        options=("divide", "score", "probe"),
+        ranks="budget",
+        auto_rank=0.25,
     ),
     Method(
-        "fedsa", "strategies.fedsa:FedSALoRA",
-        options=("local-b", "personal-steps"), keeps_b=True, head="local",
+        "fedsa",
+        "strategies.fedsa:FedSALoRA",
+        options=("local-b", "personal-steps"),
+        keeps_b=True,
+        head="local",
     ),
     Method(
-        "hetlora", "strategies.hetlora:HetLoRA",
-        options=("gamma", "penalty", "min-rank"), ranks="whole",
+        "hetlora",
+        "strategies.hetlora:HetLoRA",
+        options=("gamma", "penalty", "min-rank"),
+        ranks="whole",
     ),
     Method(
-        "flexlora", "strategies.flexlora:FlexLoRA",
-        ranks="whole", no_sum="merges products, which are no sum of updates that noise could be added to",
+        "flexlora",
+        "strategies.flexlora:FlexLoRA",
+        ranks="whole",
+        no_sum="merges products, which are no sum of updates that noise could be added to",
     ),
-)  # fmt: skip
+)
 DEFAULT = "ffa"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bract.batching import by_length
+from bract.batching import batch_of, by_length
 from bract.errors import BractError
 from bract.tasks.task import Tokens
 
@@ -44,8 +44,6 @@ def pad_id(place: str) -> int:
 def logits(model: Any, tokens: Tokens) -> NDArray[np.float32]:
     """What the head gives for each text, in the order of the texts, computed in groups of like lengths."""
     import torch
-
-    from bract.batching import batch_of
 
     found = np.zeros((len(tokens), model.shape.outputs), dtype=np.float32)
     pad = pad_id(model.shape.place)

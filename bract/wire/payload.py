@@ -56,12 +56,8 @@ def pack(
     slots = payload.slots
     names = [part for part in PARTS if part in payload.parts]
     mask = sum(1 << PARTS.index(part) for part in names)
-    pieces = [
-        HEADER.pack(
-            MAGIC, VERSION, CODECS.index(codec), mask, 0 if slots is None else PARTIAL,
-            payload.round, layout.fingerprint,
-        )
-    ]  # fmt: skip
+    flags = 0 if slots is None else PARTIAL
+    pieces = [HEADER.pack(MAGIC, VERSION, CODECS.index(codec), mask, flags, payload.round, layout.fingerprint)]
     if slots is not None:
         present = np.zeros(layout.slots, dtype=bool)
         present[slots] = True
@@ -88,42 +84,52 @@ def unpack(
     Guaranteed: what is returned has the layout's shapes and only finite values; anything else
     raises PayloadError, and nothing larger than the layout's own size is ever allocated.
     """
+    view = _bytes_of(data)
+    names, codec, flags = _read_header(layout, view, round)
+    if set(names) != set(parts):
+        raise PayloadError(f"parts {names or 'none'}, the plan asks for {[p for p in PARTS if p in parts]}")
+    offset = HEADER.size
+    slots: Slots | None = None
+    if flags & PARTIAL:
+        slots, offset = _read_bitmap(layout, view, offset)
+    lengths = [encoded_size(codec, _widths(layout, part, slots)) for part in names]
+    if len(view) != offset + sum(lengths):
+        raise PayloadError(f"{len(view)} bytes, the header promises {offset + sum(lengths)}")
+    vectors: Parts = {}
+    for part, length in zip(names, lengths, strict=True):
+        vector = decode(codec, view[offset : offset + length], _widths(layout, part, slots))
+        if not np.isfinite(vector).all():
+            raise PayloadError(f"part {part} holds a value that is not finite")
+        vectors[part] = vector
+        offset += length
+    return Payload(round, vectors, slots)
+
+
+def _bytes_of(data: NDArray[np.uint8]) -> memoryview:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
         raise PayloadError("the array is not a row of bytes")
     view = memoryview(np.ascontiguousarray(data))  # type: ignore[arg-type]  # an array is a buffer
     if len(view) < HEADER.size:
         raise PayloadError(f"{len(view)} bytes are shorter than a header")
-    magic, version, codec_id, mask, flags, sent_round, fingerprint = HEADER.unpack_from(view)
+    return view
+
+
+def _read_header(layout: Layout, view: memoryview, wanted: int) -> tuple[list[Part], Codec, int]:
+    """The parts that follow, their codec and the flags, of a payload of this layout and round."""
+    magic, version, codec_id, mask, flags, sent, fingerprint = HEADER.unpack_from(view)
     if magic != MAGIC:
         raise PayloadError("the array does not begin with Bract's mark")
     if version != VERSION:
         raise PayloadError(f"payload format {version}, this side speaks {VERSION}")
     if fingerprint != layout.fingerprint:
         raise PayloadError(f"layout {fingerprint.hex()}, this side has {layout.fingerprint.hex()}")
-    if sent_round != round:
-        raise PayloadError(f"round {sent_round}, this is round {round}")
+    if sent != wanted:
+        raise PayloadError(f"round {sent}, this is round {wanted}")
     if codec_id >= len(CODECS) or flags not in (0, PARTIAL):
         raise PayloadError(f"unknown codec {codec_id} or flags {flags}")
-    names = [part for i, part in enumerate(PARTS) if mask >> i & 1]
-    if mask >> len(PARTS) or set(names) != set(parts):
-        raise PayloadError(f"parts {names or 'none'}, the plan asks for {[p for p in PARTS if p in parts]}")
-    offset = HEADER.size
-    slots: Slots | None = None
-    if flags & PARTIAL:
-        slots, offset = _read_bitmap(layout, view, offset)
-    codec = CODECS[codec_id]
-    lengths = [encoded_size(codec, _widths(layout, part, slots)) for part in names]
-    if len(view) != offset + sum(lengths):
-        raise PayloadError(f"{len(view)} bytes, the header promises {offset + sum(lengths)}")
-    vectors: Parts = {}
-    for part, length in zip(names, lengths, strict=True):
-        piece = view[offset : offset + length]
-        vector = decode(codec, piece, _widths(layout, part, slots))
-        if not np.isfinite(vector).all():
-            raise PayloadError(f"part {part} holds a value that is not finite")
-        vectors[part] = vector
-        offset += length
-    return Payload(round, vectors, slots)
+    if mask >> len(PARTS):
+        raise PayloadError(f"unknown parts {mask:#x}")
+    return [part for i, part in enumerate(PARTS) if mask >> i & 1], CODECS[codec_id], flags
 
 
 def _read_bitmap(layout: Layout, view: memoryview, offset: int) -> tuple[Slots, int]:

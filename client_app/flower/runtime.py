@@ -96,10 +96,12 @@ def head_from_bytes(data: bytes) -> Message:
 @contextmanager
 def _client(address: str, guard: ProtobufClientInterceptor) -> Iterator[RuntimeHttpClient]:
     client = RuntimeHttpClient.from_server_address(
-        server_address=address, insecure=True, root_certificates=None,
+        server_address=address,
+        insecure=True,
+        root_certificates=None,
         interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), guard],
         retry_invoker=make_simple_http_retry_invoker(),
-    )  # fmt: skip
+    )
     try:
         yield client
     finally:

@@ -1,4 +1,4 @@
-"""A private local round: asked of the ledger first, written down before it is trained, its reply kept before it leaves."""
+"""A private local round: asked of the ledger first, written down before it trains, its reply kept before it leaves."""
 
 import json
 from collections.abc import Callable
@@ -84,9 +84,15 @@ def charged(account: Account, plan: Plan, content: RecordDict, work: Callable[[P
         )
     request = request_digest(str(content[PLAN][KEY]).encode(), get_payload(content).tobytes())
     entry = Entry(
-        plan.federation, plan.round, request, mechanism.sigma, mechanism.rate, mechanism.steps, mechanism.delta,
+        plan.federation,
+        plan.round,
+        request,
+        mechanism.sigma,
+        mechanism.rate,
+        mechanism.steps,
+        mechanism.delta,
         bool(account.settings.privacy.test_seed),
-    )  # fmt: skip
+    )
     with opened(account.source, account.partition) as ledger:
         known = ledger.find(entry.federation, entry.round, entry.request)
         kept = None if known is None else ledger.reply(known)

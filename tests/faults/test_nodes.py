@@ -56,9 +56,14 @@ def test_with_a_key(tmp_path, config, window):
         assert [[e["round"] for e in entries] for entries in ledgers.values()] == [[1, 2, 3]] * NODES
         assert [line["rounds"] for line in machines.stated()["clients"]] == [3] * NODES
     tell(
-        f"node with a key killed: {window}", to_orphans_gone=gone, refused=refused, back=back, seconds=seconds,
-        user=lost["reason"], node=" ".join(words[0].split()) if words else "",
-    )  # fmt: skip
+        f"node with a key killed: {window}",
+        to_orphans_gone=gone,
+        refused=refused,
+        back=back,
+        seconds=seconds,
+        user=lost["reason"],
+        node=" ".join(words[0].split()) if words else "",
+    )
 
 
 def ids(machines):

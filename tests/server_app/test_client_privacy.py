@@ -205,8 +205,9 @@ def test_failing_clients_do_not_tell_of_the_sample(play):
     """With a quorum that some samples meet and others do not, only those would be released."""
     folder, _ = play(
         {**PRIVATE, "federation.fraction": 0.5, "federation.quorum": 1.0, "federation.deadline": 1.0, "rounds": 4},
-        clients=4, tamper=lambda p, reply: None if p == 0 and METRICS in reply.content else reply,
-    )  # fmt: skip
+        clients=4,
+        tamper=lambda p, reply: None if p == 0 and METRICS in reply.content else reply,
+    )
     assert len(folder.rounds()) == 5
 
 

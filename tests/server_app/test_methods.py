@@ -59,9 +59,15 @@ def final(folder):
 def test_every_method_with_every_other_choice(play, tmp_path, name, head, codec):
     """Partial participation, a client that fails, a stop and a resume, each codec, each kind of head."""
     values = {
-        "strategy.name": name.partition(",")[0], "lora.rank": 4, "lora.alpha": 8.0, "lora.head": head,
-        "wire.codec": codec, "federation.fraction": 0.75, "rounds": 3, **METHODS[name],
-    }  # fmt: skip
+        "strategy.name": name.partition(",")[0],
+        "lora.rank": 4,
+        "lora.alpha": 8.0,
+        "lora.head": head,
+        "wire.codec": codec,
+        "federation.fraction": 0.75,
+        "rounds": 3,
+        **METHODS[name],
+    }
     whole, _ = play({**values, "run.folder": str(tmp_path / "whole")}, clients=4, tamper=fail)
     play({**values, "rounds": 2, "run.folder": str(tmp_path / "cut")}, clients=4, tamper=fail)
     cut, _grid = play(
@@ -98,8 +104,16 @@ def test_clients_that_failed_are_in_the_matrix(play):
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_learns(play, name):
     """From the same start, with the same rates: right far more often than before."""
-    values = {"strategy.name": name.partition(",")[0], "rounds": 8, "train.epochs": 4, "lora.rank": 4,
-              "lora.alpha": 8.0, "train.lr-ratio": 5.0, **METHODS[name], "strategy.penalty": 0.01}  # fmt: skip
+    values = {
+        "strategy.name": name.partition(",")[0],
+        "rounds": 8,
+        "train.epochs": 4,
+        "lora.rank": 4,
+        "lora.alpha": 8.0,
+        "train.lr-ratio": 5.0,
+        **METHODS[name],
+        "strategy.penalty": 0.01,
+    }
     folder, _ = play(values)
     rows = folder.rounds()
     assert rows[-1]["accuracy"] > 0.5 > 0.3 > rows[0]["accuracy"], [row["accuracy"] for row in rows]
@@ -107,8 +121,12 @@ def test_each_method_learns(play, name):
 
 def parts_in(message_log, rows):
     """Whether one of these rows of numbers stands in any message, and in which."""
-    return [(kind, partition) for kind, partition, request, reply in message_log
-            for row in rows if row in request or row in reply]  # fmt: skip
+    return [
+        (kind, partition)
+        for kind, partition, request, reply in message_log
+        for row in rows
+        if row in request or row in reply
+    ]
 
 
 @pytest.mark.parametrize("variant", ["lora", "rslora", "vera"])
@@ -197,8 +215,9 @@ def test_clients_that_pass_on_share_one_deadline(play):
     with pytest.raises(BractError, match="round 1: 0 of 6 clients answered"):
         play(
             {"strategy.name": "fedsa", "strategy.local-b": "passed", "federation.deadline": 1.0},
-            clients=6, tamper=lambda p, reply: None if PAYLOAD in reply.content else reply,
-        )  # fmt: skip
+            clients=6,
+            tamper=lambda p, reply: None if PAYLOAD in reply.content else reply,
+        )
     assert time.monotonic() - start < 5
 
 

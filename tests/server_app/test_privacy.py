@@ -102,9 +102,16 @@ def test_the_mean_of_the_clients_epsilons(play, tmp_path):
     """The fault: an average stated for all. Here clients of unequal size differ, and the largest is stated."""
     lines = ["text,label,site"]
     for site, copies in (("a", 2), ("b", 6), ("c", 16)):
-        lines += [f"{text},{label},{site}" for text, label in (("my card is lost", "lost"), ("it is late", "late"),
-                                                               ("the rate today", "rate"), ("help me", "help"))
-                  for _ in range(copies)]  # fmt: skip
+        lines += [
+            f"{text},{label},{site}"
+            for text, label in (
+                ("my card is lost", "lost"),
+                ("it is late", "late"),
+                ("the rate today", "rate"),
+                ("help me", "help"),
+            )
+            for _ in range(copies)
+        ]
     path = tmp_path / "own.csv"
     path.write_text("\n".join(lines) + "\n")
     values = {"data.source": f"file:{path}", "data.partition": "natural:site", "data.holdout": 0.0, "train.batch": 4}
@@ -192,8 +199,9 @@ def test_a_lost_reply_is_given_again_and_costs_nothing_more(play, data_file, tmp
     with opened(f"file:{data_file}", 0) as ledger:
         assert [e.round for e in ledger.entries] == [1, 2]
     assert (second.rounds()[-1]["accuracy"], second.rounds()[-1]["epsilon"]) == (
-        third.rounds()[-1]["accuracy"], third.rounds()[-1]["epsilon"],
-    )  # fmt: skip
+        third.rounds()[-1]["accuracy"],
+        third.rounds()[-1]["epsilon"],
+    )
 
 
 def test_another_request_for_the_same_round_is_spent_for(play, data_file):
@@ -210,8 +218,11 @@ def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
     folder, _ = play({**PRIVATE, "privacy.joins": 2, "rounds": 4})
     rows = read_rows(folder.path / "clients.jsonl")
     assert [{r["status"] for r in rows if r["round"] == n} for n in (1, 2, 3, 4)] == [
-        {"merged"}, {"merged"}, {"abstained"}, {"abstained"},
-    ]  # fmt: skip
+        {"merged"},
+        {"merged"},
+        {"abstained"},
+        {"abstained"},
+    ]
     assert "its privacy budget for this run is spent: another round would make it" in rows[-1]["reason"]
     assert [row["epsilon"] for row in folder.rounds()[2:]] == [folder.rounds()[2]["epsilon"]] * 3
     assert statement(folder)["epsilon_max"] <= 8.0
@@ -251,8 +262,10 @@ def test_a_damaged_ledger_stops_its_client_alone(play, data_file):
 
 
 def test_a_client_with_too_few_examples_abstains_and_says_why(play):
-    folder, _ = play({**PRIVATE, "train.batch": 4, "data.partition": "dirichlet:0.05", "seed": 3,
-                      "federation.quorum": 0.1}, clients=4)  # fmt: skip
+    folder, _ = play(
+        {**PRIVATE, "train.batch": 4, "data.partition": "dirichlet:0.05", "seed": 3, "federation.quorum": 0.1},
+        clients=4,
+    )
     rows = read_rows(folder.path / "clients.jsonl")
     said = {r["reason"] for r in rows if r["status"] == "abstained"}
     assert any(reason.startswith("privacy.delta and train.batch do not fit its number") for reason in said)
@@ -263,9 +276,13 @@ def test_a_client_with_too_few_examples_abstains_and_says_why(play):
 @pytest.mark.parametrize("head", ["frozen", "shared", "local"])
 def test_a_private_run_resumes_to_the_same_bits_where_a_test_seeds_the_noise(play, tmp_path, name, head):
     values = {
-        **PRIVATE, "strategy.name": name, "lora.head": head, "lora.rank": 4, "privacy.test-seed": "t",
+        **PRIVATE,
+        "strategy.name": name,
+        "lora.head": head,
+        "lora.rank": 4,
+        "privacy.test-seed": "t",
         "privacy.joins": 3,
-    }  # fmt: skip
+    }
     whole, _ = play({**values, "run.folder": str(tmp_path / "whole")})
     play({**values, "rounds": 2, "run.folder": str(tmp_path / "cut")})
     cut, _ = play({**values, "run.folder": str(tmp_path / "cut"), "run.resume": True})

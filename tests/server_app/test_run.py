@@ -408,8 +408,11 @@ def test_a_round_in_which_all_sampled_abstain_leaves_the_factors_and_goes_on(pla
     path = tmp_path / "d.csv"
     path.write_text("\n".join(["text,label", *(f"my card {i},{'lost' if i % 2 else 'late'}" for i in range(20))]))
     values = {
-        "data.source": f"file:{path}", "data.partition": "dirichlet:0.01", "federation.fraction": 0.25, "rounds": 8,
-    }  # fmt: skip
+        "data.source": f"file:{path}",
+        "data.partition": "dirichlet:0.01",
+        "federation.fraction": 0.25,
+        "rounds": 8,
+    }
     folder, _ = play(values, clients=4)
     rows = folder.rounds()
     assert any(row["abstained"] == 1 and row["clients"] == 0 for row in rows)

@@ -48,8 +48,10 @@ def test_a_slot_that_nobody_sent_stays():
 
 def test_no_order_changes_a_bit():
     rng = np.random.default_rng(0)
-    terms = [(float(w), rng.normal(size=50).astype(np.float32) * 10.0**e)
-             for w, e in zip([1, 7, 1000, 3, 99999], [0, -8, 3, -3, -12], strict=True)]  # fmt: skip
+    terms = [
+        (float(w), rng.normal(size=50).astype(np.float32) * 10.0**e)
+        for w, e in zip([1, 7, 1000, 3, 99999], [0, -8, 3, -3, -12], strict=True)
+    ]
     results = set()
     plain = set()
     for order in itertools.permutations(terms):

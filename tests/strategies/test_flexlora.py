@@ -39,8 +39,10 @@ def test_it_is_the_best_approximation_of_the_mean_product():
     clients = [{p: rng.normal(size=layout.size(p)).astype(np.float32) for p in ("A", "B")} for _ in range(4)]
     flexlora = create("flexlora", federation(layout, clients=4))
     weights = (1, 2, 3, 4)
-    replies = [reply(m, layout, examples=n, **c)
-               for m, n, c in zip(sent(flexlora, 1, clients[0]), weights, clients, strict=True)]  # fmt: skip
+    replies = [
+        reply(m, layout, examples=n, **c)
+        for m, n, c in zip(sent(flexlora, 1, clients[0]), weights, clients, strict=True)
+    ]
     found = merged(flexlora, replies)
     for m in range(2):
 
@@ -61,8 +63,10 @@ def test_unequal_ranks_and_what_goes_down():
     down = unpack(PAIR, get_payload(messages[0].content), round=1, parts=("A", "B"))
     assert down.slots.tolist() == [0, 2]
     assert unpack(PAIR, get_payload(messages[1].content), round=1, parts=("A", "B")).slots is None
-    replies = [reply(messages[0], PAIR, slots=[0, 2], A=[1, 0, 1], B=[4, 2, 0]),
-               reply(messages[1], PAIR, A=[1, 0, 0, 1, 1, 0], B=[0, 4, 0, 2, 0, 0])]  # fmt: skip
+    replies = [
+        reply(messages[0], PAIR, slots=[0, 2], A=[1, 0, 1], B=[4, 2, 0]),
+        reply(messages[1], PAIR, A=[1, 0, 0, 1, 1, 0], B=[0, 4, 0, 2, 0, 0]),
+    ]
     found = merged(flexlora, replies)
     assert np.allclose(products(found, PAIR), [2, 2, 1, 1], atol=1e-6)
 

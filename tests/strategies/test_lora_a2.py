@@ -49,8 +49,10 @@ SENT = [([0], [4]), ([0, 2], [8, 4, 8]), ([2, 3], [-2, 0, 2, 4])]
 def test_the_merge_by_hand(divide, wanted):
     strategy = with_budgets(PAIR, 0.5, 1, 1, divide=divide)
     messages = sent(strategy, 1, PARTS)
-    replies = [reply(m, PAIR, examples=n, slots=slots, B=change)
-               for m, n, (slots, change) in zip(messages, (1, 1, 2), SENT, strict=True)]  # fmt: skip
+    replies = [
+        reply(m, PAIR, examples=n, slots=slots, B=change)
+        for m, n, (slots, change) in zip(messages, (1, 1, 2), SENT, strict=True)
+    ]
     found = merged(strategy, replies)
     assert np.allclose(found["B"], wanted, atol=1e-6)
     assert found["A"].tolist() == PAIR_A.tolist()

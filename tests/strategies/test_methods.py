@@ -145,7 +145,7 @@ BAD_REPLIES = {
         lambda m: Message(Error(2, "<class 'ClientAppException'>:<'BractError: the disk is full'>"), reply_to=m),
         "the disk is full$",
     ),
-}  # fmt: skip
+}
 
 
 def raw(message, data):

@@ -62,7 +62,7 @@ def test_the_node_s_own_rank_wins():
         ({"strategy.name": "lora-a2", "federation.ranks": "0.01"}, {}, "client 0: rank 0.01 in each of 12 modules"),
         ({"strategy.name": "fedit"}, {3: 4.0}, "client 3 carries rank 4 by its node's .*, fedit needs lora.rank = 8"),
     ],
-)  # fmt: skip
+)
 def test_a_rank_that_cannot_be_is_refused_by_name(values, own, words):
     with pytest.raises(BractError, match=words):
         ranks(values, own=own)

@@ -45,8 +45,10 @@ def test_the_mean_of_the_products_is_the_product_of_the_mean(round_):
     part = "B" if round_ == 1 else "A"
     learned = [rng.normal(size=layout.size(part)).astype(np.float32) for _ in range(3)]
     rolora = create("rolora", federation(layout, clients=3))
-    replies = [reply(m, layout, examples=n, **{part: x})
-               for m, n, x in zip(sent(rolora, round_, parts), (3, 5, 9), learned, strict=True)]  # fmt: skip
+    replies = [
+        reply(m, layout, examples=n, **{part: x})
+        for m, n, x in zip(sent(rolora, round_, parts), (3, 5, 9), learned, strict=True)
+    ]
     found = products(merged(rolora, replies, round_), layout)
     wanted = sum(n * products({**parts, part: x}, layout) for n, x in zip((3, 5, 9), learned, strict=True)) / 17
     assert np.abs(found - wanted).max() < 1e-5

@@ -44,9 +44,16 @@ GOOD = {"variant": "lora", "rank": 1, "modules": [["q", 1, 1]], "head": []}
 
 @pytest.mark.parametrize(
     "bad",
-    [{"rank": 2, "modules": [["q", 1]]}, {"rank": 0}, {"modules": []}, {"modules": [["q", 1, 1 << 30]]},
-     {"variant": "dora"}, {"variant": []}, {"rank": None}],
-)  # fmt: skip
+    [
+        {"rank": 2, "modules": [["q", 1]]},
+        {"rank": 0},
+        {"modules": []},
+        {"modules": [["q", 1, 1 << 30]]},
+        {"variant": "dora"},
+        {"variant": []},
+        {"rank": None},
+    ],
+)
 def test_a_malformed_layout_is_refused(bad):
     with pytest.raises(BractError, match="not an adapter layout"):
         Layout.from_json({**GOOD, **bad})

@@ -38,8 +38,11 @@ def files(tmp_path):
     from pyarrow import parquet
 
     (tmp_path / "d.csv").write_text(CSV)
-    rows = [{"text": "hello there", "label": "greet"}, {"text": 'a "quoted", text', "label": "greet"},
-            {"text": "bye", "label": "leave"}]  # fmt: skip
+    rows = [
+        {"text": "hello there", "label": "greet"},
+        {"text": 'a "quoted", text', "label": "greet"},
+        {"text": "bye", "label": "leave"},
+    ]
     (tmp_path / "d.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "d.parquet")
     return tmp_path
@@ -185,8 +188,10 @@ def test_the_held_out_part_may_be_drawn_by_itself(kind):
         return np.bincount([int(TABLE.classes[i][1:]) for i in rows], minlength=10) / max(len(rows), 1)
 
     def apart(which):
-        each = [Partition(TABLE, settings(source="file:/x.csv", partition=kind, holdout_mix=which), 4, 0).shard(i)
-                for i in range(4)]  # fmt: skip
+        each = [
+            Partition(TABLE, settings(source="file:/x.csv", partition=kind, holdout_mix=which), 4, 0).shard(i)
+            for i in range(4)
+        ]
         return np.mean([np.abs(mix(s.train) - mix(s.holdout)).sum() for s in each])
 
     if kind == "dirichlet:0.1":  # the client's own mix, or another one

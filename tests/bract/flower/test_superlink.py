@@ -68,11 +68,17 @@ def test_a_real_one_serves_its_own_machine_over_tls_and_ends_when_told(tmp_path)
     keys.server(tmp_path / "keys", ["127.0.0.1"], 1)
     place = tmp_path / "link"
     place.mkdir()
-    tls = [f"--ssl-{one}={tmp_path / 'keys' / file}" for one, file in
-           (("ca-certfile", "ca.crt"), ("certfile", "server.crt"), ("keyfile", "server.key"))]  # fmt: skip
+    tls = [
+        f"--ssl-{one}={tmp_path / 'keys' / file}"
+        for one, file in (("ca-certfile", "ca.crt"), ("certfile", "server.crt"), ("keyfile", "server.key"))
+    ]
     words = [sys.executable, "-m", "bract.cli", "link", "--host", "127.0.0.1", "--port", str(port), *tls]
-    environment = {**os.environ, "FLWR_HOME": str(tmp_path / "flwr"), "PYTHONPATH": str(ROOT),
-                   "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "FLWR_HOME": str(tmp_path / "flwr"),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     process = subprocess.Popen(words, cwd=place, env=environment, stdin=subprocess.DEVNULL)
     trusted = ssl.create_default_context(cafile=str(tmp_path / "keys" / "ca.crt"))
     under = []

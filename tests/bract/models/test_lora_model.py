@@ -203,9 +203,13 @@ def test_weights_that_the_files_lack_are_refused(tmp_path):
     from transformers import BertConfig, BertForMaskedLM
 
     config = BertConfig(
-        vocab_size=30, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        vocab_size=30,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
         max_position_embeddings=64,
-    )  # fmt: skip
+    )
     BertForMaskedLM(config).save_pretrained(tmp_path / "mlm")
     with pytest.raises(BractError, match=r"no weights for bert.pooler.*set model.pooling to mean or cls"):
         build(shape_of(str(tmp_path / "mlm")))

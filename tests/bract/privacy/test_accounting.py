@@ -13,8 +13,16 @@ from bract.privacy.mechanism import find
 from bract.settings.schema import PrivacySettings, TrainSettings
 from bract.settings.steps import sampling_rate
 
-TABLE = [(1.0, 0.08, 39), (0.5, 0.02, 100), (0.6, 0.1, 50), (2.0, 0.05, 300), (5.0, 0.5, 20), (10.0, 1.0, 20),
-         (0.8, 0.01, 200), (3.0, 0.3, 1)]  # fmt: skip
+TABLE = [
+    (1.0, 0.08, 39),
+    (0.5, 0.02, 100),
+    (0.6, 0.1, 50),
+    (2.0, 0.05, 300),
+    (5.0, 0.5, 20),
+    (10.0, 1.0, 20),
+    (0.8, 0.01, 200),
+    (3.0, 0.3, 1),
+]
 
 
 def least(uses, delta):
@@ -22,8 +30,11 @@ def least(uses, delta):
     whole = None
     for use in uses:
         one = privacy_loss_distribution.from_gaussian_mechanism(
-            use.sigma, sampling_prob=use.rate, pessimistic_estimate=False, value_discretization_interval=1e-4,
-        ).self_compose(use.steps)  # fmt: skip
+            use.sigma,
+            sampling_prob=use.rate,
+            pessimistic_estimate=False,
+            value_discretization_interval=1e-4,
+        ).self_compose(use.steps)
         whole = one if whole is None else whole.compose(one)
     return whole.get_epsilon_for_delta(delta)
 

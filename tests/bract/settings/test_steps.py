@@ -45,8 +45,15 @@ def test_what_is_accounted_for_is_what_is_counted_for_every_size(monkeypatch, tr
 @pytest.mark.parametrize("unit", ["none", "example", "client"])
 @pytest.mark.parametrize("strategy", ["ffa", "lora-a2"])
 def test_the_estimate_says_what_clients_then_train(play, config, unit, strategy):
-    values = {"privacy.unit": unit, "privacy.delta": 1e-3, "privacy.epsilon": 50.0, "strategy.name": strategy,
-              "train.steps": 0, "train.epochs": 2, "rounds": 1}  # fmt: skip
+    values = {
+        "privacy.unit": unit,
+        "privacy.delta": 1e-3,
+        "privacy.epsilon": 50.0,
+        "strategy.name": strategy,
+        "train.steps": 0,
+        "train.epochs": 2,
+        "rounds": 1,
+    }
     settings = read(config(values))
     (line,) = (line for line in estimate(settings, 3) if line.startswith("training"))
     told = [int(number) for number in re.search(r"(\d+) to (\d+) steps", line).groups()]

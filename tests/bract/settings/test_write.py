@@ -22,8 +22,10 @@ def test_the_page_names_every_setting_once():
     lines = write.page().splitlines()
     for key in declared():
         assert sum(line.startswith(f"| `{key}` |") for line in lines) == 1, key
-    a2, fedsa = (next(i for i, line in enumerate(lines) if line.startswith(f"### Options of `{name}`"))
-                 for name in ("lora-a2", "fedsa"))  # fmt: skip
+    a2, fedsa = (
+        next(i for i, line in enumerate(lines) if line.startswith(f"### Options of `{name}`"))
+        for name in ("lora-a2", "fedsa")
+    )
     inside = [line.split("`")[1] for line in lines[a2:fedsa] if line.startswith("| `")]
     assert inside == ["strategy.divide", "strategy.score", "strategy.probe"]
 

@@ -142,9 +142,28 @@ def test_plans_and_privacy_spending():
 
 def odd(rng, was):
     """A value that somebody might have typed, or sent."""
-    texts = ("", " ", "auto", "-1", "1e999", "nan", "\x00", "\n", "𝔷" * 9, "/", "file:", "file:/", "hub:",
-             "dirichlet:0", "dirichlet:1e-320", "pathological:99999999999", "natural:", "uniform", "../..",
-             "x" * 10_000)  # fmt: skip
+    texts = (
+        "",
+        " ",
+        "auto",
+        "-1",
+        "1e999",
+        "nan",
+        "\x00",
+        "\n",
+        "𝔷" * 9,
+        "/",
+        "file:",
+        "file:/",
+        "hub:",
+        "dirichlet:0",
+        "dirichlet:1e-320",
+        "pathological:99999999999",
+        "natural:",
+        "uniform",
+        "../..",
+        "x" * 10_000,
+    )
     numbers = (0, -1, 1, 2**31, 2**63, -(2**63), 10**40, 0.0, -0.0, 1e-320, 1e308, float("inf"), float("nan"), True)
     kind = rng.randrange(4)
     if kind == 0:

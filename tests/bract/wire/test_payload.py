@@ -47,9 +47,12 @@ def test_int8_rounds_without_bias():
     layout = Layout((Module("q", 4, 1),), rank=1)
     rng = np.random.default_rng(0)
     mean = np.mean(
-        [unpack(layout, pack(layout, Payload(0, {"A": values}), "int8", rng), round=0, parts=("A",)).parts["A"]
-         for _ in range(2000)], axis=0,
-    )  # fmt: skip
+        [
+            unpack(layout, pack(layout, Payload(0, {"A": values}), "int8", rng), round=0, parts=("A",)).parts["A"]
+            for _ in range(2000)
+        ],
+        axis=0,
+    )
     assert np.abs(mean - values).max() < 1e-3
 
 

@@ -108,11 +108,22 @@ def test_other_data_or_a_broken_file_is_made_anew(asked, tmp_path):
     assert all(same(a.train.tokens, b.train.tokens) for a, b in zip(after.shards, again.shards, strict=True))
 
 
-@pytest.mark.parametrize("broken", [
-    {"ends": lambda v: v[:-1]}, {"ends": lambda v: v + 1}, {"ends": lambda v: v[::-1].copy()},
-    {"counts": lambda v: v[:-1]}, {"counts": lambda v: -v}, {"classes": lambda v: v[1:]}, {"tokens": lambda v: v[1:]},
-    {"names": "{"}, {"names": "3"}, {"tokens": None}, {},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ends": lambda v: v[:-1]},
+        {"ends": lambda v: v + 1},
+        {"ends": lambda v: v[::-1].copy()},
+        {"counts": lambda v: v[:-1]},
+        {"counts": lambda v: -v},
+        {"classes": lambda v: v[1:]},
+        {"tokens": lambda v: v[1:]},
+        {"names": "{"},
+        {"names": "3"},
+        {"tokens": None},
+        {},
+    ],
+)
 def test_a_file_that_does_not_hold_together_is_none(asked, broken):
     anew(*asked())
     (path,) = files()

@@ -11,8 +11,18 @@ from client_app.privacy.ledger import Entry, ledger_path, opened, request_digest
 
 
 def entry(round_=1, federation="f", request="r", **changes):
-    return Entry(**{"federation": federation, "round": round_, "request": request, "sigma": 1.0, "rate": 0.05,
-                    "steps": 20, "delta": 1e-5, **changes})  # fmt: skip
+    return Entry(
+        **{
+            "federation": federation,
+            "round": round_,
+            "request": request,
+            "sigma": 1.0,
+            "rate": 0.05,
+            "steps": 20,
+            "delta": 1e-5,
+            **changes,
+        }
+    )
 
 
 def test_it_outlives_runs_and_adds_up(home):
