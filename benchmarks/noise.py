@@ -32,7 +32,7 @@ from bract.settings.read import read
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
-from client_app.privacy.private import Private
+from client_app.privacy.budget import Private
 from client_app.training.loop import Phase, train
 
 LENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # s

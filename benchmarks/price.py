@@ -38,12 +38,11 @@ METHODS = ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
 def run(method: str, epsilon: float, seed: int, values: dict[str, Any], *, rounding: bool) -> dict[str, Any]:
     """One run, in a home of its own; epsilon 0 is without privacy."""
     from benchmarks.inprocess import run_in_process
-    from client_app.engine import select_engine
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
         if rounding:  # past the settings, which refuse it under privacy
-            stack.enter_context(patch.object(select_engine, "fastest", _rounding))
+            stack.enter_context(patch.object(auto_engine, "fastest", _rounding))
         os.environ["BRACT_HOME"] = home
         privacy = {"privacy.unit": "example", "privacy.epsilon": epsilon} if epsilon else {"privacy.unit": "none"}
         own = {"strategy.name": method, "seed": seed, "run.folder": f"{home}/run"}

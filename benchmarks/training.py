@@ -36,10 +36,10 @@ from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from bract.tasks.tokens import tokenise
+from client_app.engine.auto_engine import select_engine
 from client_app.engine.engine import Rows
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.opacus import PHYSICAL_BATCH, OpacusEngine
-from client_app.engine.select_engine import select_engine
 from client_app.training.gradients import PlainGradients, PrivateGradients
 from client_app.training.optimizer import FlatOptimizer
 

@@ -21,8 +21,7 @@ from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.engine.independence import require_independent
-from client_app.privacy.budget import abstained, charged
-from client_app.privacy.private import Private
+from client_app.privacy.budget import Private, abstained, charged
 from client_app.request import decode, lay_in, own_state, parts_of
 from client_app.state import ClientState, Kept
 from client_app.training.loop import Phase, Trained, train

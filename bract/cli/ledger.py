@@ -16,5 +16,5 @@ def add(commands: Commands) -> None:
 
 def ledger(options: argparse.Namespace) -> int:
     """Print all ledgers. They are the clients': the code that writes them reads them."""
-    command = [sys.executable, "-P", "-m", "client_app.privacy.spent", str(options.delta)]
+    command = [sys.executable, "-P", "-m", "client_app.privacy.show_ledgers", str(options.delta)]
     return subprocess.run(command, check=False).returncode

@@ -17,7 +17,15 @@ from bract.settings.schema import Settings
 from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record, spending_record
 from bract.wire.plan import KEY, Plan
 from client_app.privacy.ledger import Entry, Ledger, opened, request_digest
-from client_app.privacy.private import Private
+
+
+@dataclass(frozen=True)
+class Private:
+    """How the gradients of a private training are made."""
+
+    mechanism: Mechanism
+    noise: SecureNoise
+    groups: str = "all"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from bract.directives.directive import Shaping
 from bract.models.lora_model import LoraModel
 from bract.settings.schema import TrainSettings
 from bract.tasks.task import Examples, Losses
+from client_app.engine.auto_engine import select_engine
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.independence import require_independent
-from client_app.engine.select_engine import select_engine
-from client_app.privacy.private import Private
+from client_app.privacy.budget import Private
 from client_app.training.gradients import PlainGradients, PrivateGradients
 from client_app.training.optimizer import FlatOptimizer
 

@@ -11,9 +11,9 @@ from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
+from client_app.engine.auto_engine import select_engine
 from client_app.engine.flat_buffer import FlatBuffer
-from client_app.engine.select_engine import select_engine
-from client_app.privacy.private import Private
+from client_app.privacy.budget import Private
 from client_app.training.gradients import PrivateGradients
 from tests.harness import tiny_model
 

@@ -14,10 +14,10 @@ from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples
 from bract.tasks.tokens import logits
 from client_app.engine import fused, memory
+from client_app.engine.auto_engine import select_engine
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.fused import FusedEngine
-from client_app.engine.select_engine import select_engine
-from client_app.privacy.private import Private
+from client_app.privacy.budget import Private
 from tests.client_app.nets import KINDS, MECHANISM, bert_like, clipped_sum, net_of, require_gradients, saved_in
 from tests.harness import fit
 

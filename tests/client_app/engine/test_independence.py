@@ -8,7 +8,7 @@ from bract.errors import BractError
 from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
 from client_app.engine.independence import require_independent
-from client_app.privacy.private import Private
+from client_app.privacy.budget import Private
 from tests.client_app.nets import KINDS, MECHANISM, bert_like, net_of, saved_in
 from tests.harness import fit
 

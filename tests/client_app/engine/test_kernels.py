@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bract.tasks.classification import CLASSIFICATION
+from client_app.engine import auto_engine as selecting
 from client_app.engine import kernels
-from client_app.engine import select_engine as selecting
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.fused import FusedEngine
 from tests.client_app.nets import MECHANISM, clipped_sum, net_of

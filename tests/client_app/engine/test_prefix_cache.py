@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from client_app.engine import auto_engine as selecting
 from client_app.engine import kernels, prefix_cache
-from client_app.engine import select_engine as selecting
 from client_app.engine.prefix_cache import frozen_layers
 from tests.client_app.nets import KINDS, MECHANISM, bert_like, clipped_sum, net_of, saved_in
 

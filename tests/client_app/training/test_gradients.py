@@ -15,10 +15,10 @@ from bract.privacy.noise import SecureNoise
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
 from client_app.engine import fused, opacus
+from client_app.engine.auto_engine import select_engine
 from client_app.engine.flat_buffer import FlatBuffer
-from client_app.engine.select_engine import select_engine
+from client_app.privacy.budget import Private
 from client_app.privacy.clip import SAFE
-from client_app.privacy.private import Private
 from client_app.training.gradients import PrivateGradients, batches
 from tests.client_app.nets import MECHANISM, clipped_sum, net_of, noisy_sum, require_gradients
 from tests.harness import examples_of, fit

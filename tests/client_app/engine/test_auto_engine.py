@@ -7,10 +7,10 @@ import pytest
 from bract.errors import BractError
 from bract.settings.schema import TrainSettings
 from bract.tasks.classification import CLASSIFICATION
-from client_app.engine import select_engine as selecting
+from client_app.engine import auto_engine as selecting
+from client_app.engine.auto_engine import select_engine
 from client_app.engine.flat_buffer import FlatBuffer
 from client_app.engine.opacus import OpacusEngine
-from client_app.engine.select_engine import select_engine
 from client_app.engine.supported import why_unsupported
 from tests.client_app.nets import net_of
 
