@@ -40,6 +40,8 @@ def run(method: str, epsilon: float, seed: int, values: dict[str, Any], *, round
     from benchmarks.inprocess import run_in_process
 
     start = time.perf_counter()
+    from client_app.engine import auto_engine
+
     with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
         if rounding:  # past the settings, which refuse it under privacy
             stack.enter_context(patch.object(auto_engine, "fastest", _rounding))

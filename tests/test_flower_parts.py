@@ -334,6 +334,7 @@ def code_has_a_hash(part):
 @check(
     "flwr.supercore.inflatable.inflatable_object.get_all_nested_objects",
     "flwr.supercore.inflatable.inflatable_object.get_object_tree",
+    "flwr.proto.message_pb2.ObjectTree",
     "flwr.supercore.inflatable.inflatable_object.no_object_id_recompute",
     "flwr.supercore.inflatable.inflatable_utils.inflate_object_from_contents",
 )

@@ -106,14 +106,14 @@ def test_what_is_kept_of_a_file_goes_when_it_changes(tmp_path):
     path = tiny_data(tmp_path / "own.csv", copies=2)
     settings = DataSettings(source=f"file:{path}")
     cache.refresh(settings)
-    assert len(cache.dataset(settings, 0)[0]) == 32
+    assert len(cache.dataset(settings, 0, "classify")[0]) == 32
     cache.refresh(settings)
     assert cache.dataset.cache_info().hits == 0
-    cache.dataset(settings, 0)
+    cache.dataset(settings, 0, "classify")
     assert cache.dataset.cache_info().hits == 1  # it is kept while the file is the same
     tiny_data(path, copies=3)
     cache.refresh(settings)
-    assert len(cache.dataset(settings, 0)[0]) == 48
+    assert len(cache.dataset(settings, 0, "classify")[0]) == 48
 
 
 @pytest.mark.parametrize("wrong", [{"data-path": "/"}, {"data-path": "/a\nb"}, {"labels-path": "/"}])

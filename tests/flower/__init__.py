@@ -6,6 +6,7 @@ What it uses of Flower's private parts, and what for; `tests/test_flower_parts.p
     flwr.common.serde.recorddict_to_proto                                a message's content as it goes over the wire
     flwr.common.serde.recorddict_from_proto                              the same, read again
     flwr.proto.recorddict_pb2.RecordDict                                 the same
+    flwr.proto.message_pb2.ObjectTree                                    how a message's pieces hang together
     flwr.superlink.extensions.get_middleware                             put back after a test
     flwr.superlink.main.create_app                                       all that a SuperLink serves
     flwr.supernode.main.create_app                                       all that a SuperNode serves

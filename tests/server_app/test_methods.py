@@ -265,14 +265,15 @@ def test_personal_models_are_written_by_their_clients(play, home):
 
 
 def test_accuracy_is_reported_as_mean_spread_and_worst_tenth(play):
+    from bract.tasks.classification import CLASSIFICATION
     from server_app.rounds import between_clients
 
     # Clients with 1/2, 0/4, 3/3 right: the pooled accuracy is 4/9, each counts the same here.
-    found = between_clients([1, 0, 3], [2, 4, 3])
+    found = between_clients(CLASSIFICATION, [1 / 2, 0 / 4, 3 / 3])
     assert found == {"accuracy_mean": 0.5, "accuracy_std": pytest.approx((1 / 6) ** 0.5), "accuracy_worst": 0.0}
-    twenty = between_clients(list(range(20)), [20] * 20)
+    twenty = between_clients(CLASSIFICATION, [right / 20 for right in range(20)])
     assert twenty["accuracy_worst"] == pytest.approx(0.025)  # the mean of 0/20 and 1/20
-    assert set(between_clients([], []).values()) == {None}
+    assert set(between_clients(CLASSIFICATION, []).values()) == {None}
     folder, _ = play({"strategy.name": "fedsa"})
     last = folder.rounds()[-1]
     assert last["accuracy_worst"] <= last["accuracy_mean"]

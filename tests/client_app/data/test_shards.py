@@ -18,7 +18,7 @@ from client_app.data import cache, shards
 from server_app.checkpoint import Checkpoint
 from tests.harness import settings_of, tiny_data
 
-CLIENTS = 3
+CLIENTS, TASK = 3, "classify"
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def asked(model_folder, data_file, monkeypatch):
     values = {"data.source": f"file:{data_file}", "model.name": str(model_folder), "data.holdout": 0.25}
     settings = read(settings_of(values))
     place = base_model.locate(settings.model.name)
-    return lambda run=7, data=settings.data: (data, settings.seed, CLIENTS, place, run)
+    return lambda run=7, data=settings.data: (data, settings.seed, TASK, CLIENTS, place, run)
 
 
 def anew(*question):
@@ -48,10 +48,10 @@ def same(one, other):
 
 def test_every_client_has_what_it_would_have_by_itself(asked):
     found = anew(*asked())
-    data, seed, clients, place, _ = asked()
-    assert found.labels == cache.dataset(data, seed)[1]
+    data, seed, task, clients, place, _ = asked()
+    assert found.outputs == cache.dataset(data, seed, task)[1]
     for client, shard in enumerate(found.shards):
-        wanted = cache.tokenised(data, seed, clients, client, place)
+        wanted = cache.tokenised(data, seed, task, clients, client, place)
         for mine, its in ((shard.train, wanted.train), (shard.holdout, wanted.holdout)):
             assert len(mine)
             assert same(mine.tokens, its.tokens)
@@ -66,7 +66,7 @@ def test_a_second_worker_reads_no_text(asked, monkeypatch):
     assert cache.dataset.cache_info().currsize == 0  # nor does the first keep them
     monkeypatch.setattr(cache, "load", lambda *_: pytest.fail("it read the texts"))
     again = anew(*asked())
-    assert again.labels == first.labels
+    assert again.outputs == first.outputs
     assert all(same(a.train.tokens, b.train.tokens) for a, b in zip(first.shards, again.shards, strict=True))
 
 
@@ -116,10 +116,10 @@ def test_other_data_or_a_broken_file_is_made_anew(asked, tmp_path):
         {"ends": lambda v: v[::-1].copy()},
         {"counts": lambda v: v[:-1]},
         {"counts": lambda v: -v},
-        {"classes": lambda v: v[1:]},
+        {"targets": lambda v: v[1:]},
         {"tokens": lambda v: v[1:]},
-        {"names": "{"},
-        {"names": "3"},
+        {"outputs": "{"},
+        {"outputs": "3"},
         {"tokens": None},
         {},
     ],
@@ -164,12 +164,12 @@ def test_without_a_place_to_write_each_worker_keeps_what_it_plays(asked, play, c
 
 def test_two_workers_at_once_make_one_file(asked, tmp_path):
     """The second waits for the first, and reads no text."""
-    data, seed, clients, place, run = asked()
+    data, seed, task, clients, place, run = asked()
     code = (
         "from client_app.data import cache; from bract.settings.schema import DataSettings;"
         "real, read = cache.load, [];"
         "cache.load = lambda *told: read.append(told) or real(*told); cache.simulated = lambda: True;"
-        f"found = cache.shared({data!r}, {seed}, {clients}, {place!r}, {run});"
+        f"found = cache.shared({data!r}, {seed}, {task!r}, {clients}, {place!r}, {run});"
         "print(len(read), sum(len(s.train) for s in found.shards))"
     )
     environment = {**os.environ, "BRACT_HOME": str(home())}
