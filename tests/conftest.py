@@ -84,7 +84,7 @@ def config(model_folder: Path, data_file: Path, tmp_path: Path) -> Callable[...,
 
 
 @pytest.fixture
-def play(config: Callable[..., dict[str, Any]]) -> Callable[..., tuple[RunFolder, InProcessGrid]]:
+def simulate(config: Callable[..., dict[str, Any]]) -> Callable[..., tuple[RunFolder, InProcessGrid]]:
     """Play a whole run of the tiny federation in this process."""
 
     def go(

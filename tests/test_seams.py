@@ -30,8 +30,8 @@ def toys(monkeypatch):
     monkeypatch.setitem(tasks.TASKS, "regress", "tests.seams.regression:REGRESSION")
 
 
-def test_a_method_with_a_rule_on_the_server_is_one_file(toys, play):
-    folder, _ = play({"strategy.name": "median", "rounds": 2}, clients=3)
+def test_a_method_with_a_rule_on_the_server_is_one_file(toys, simulate):
+    folder, _ = simulate({"strategy.name": "median", "rounds": 2}, clients=3)
     rows = folder.rounds()
     assert [row["clients"] for row in rows] == [0, 3, 3]
     assert rows[-1]["train_loss"] < rows[1]["train_loss"]
@@ -48,21 +48,21 @@ def test_its_rule_by_hand(toys):
     assert merged(strategy, replies)["B"].tolist() == [2, 7]
 
 
-def test_a_method_whose_clients_do_something_new_is_two_files(toys, play, config):
+def test_a_method_whose_clients_do_something_new_is_two_files(toys, simulate, config):
     """With the decay the same clients learn the same, held smaller; and privacy covers it: it reads values alone."""
     sizes = {}
     for name in ("ffa", "decayed"):
         values = {"strategy.name": name, "rounds": 1, "train.optimizer": "sgd", "train.steps": 30, "train.lr": 0.05}
-        folder, _ = play({**values, "run.folder": f"{config()['run.folder']}-{name}"})
+        folder, _ = simulate({**values, "run.folder": f"{config()['run.folder']}-{name}"})
         adapter = bract.load(folder.adapter)
         sizes[name] = float(np.linalg.norm(adapter.model.get("B")))
     assert 0 < sizes["decayed"] < 0.9 * sizes["ffa"]
     private = {"privacy.unit": "example", "privacy.delta": 1e-3, "privacy.epsilon": 50.0, "train.steps": 2}
-    folder, _ = play({**private, "strategy.name": "decayed", "run.folder": f"{config()['run.folder']}-private"})
+    folder, _ = simulate({**private, "strategy.name": "decayed", "run.folder": f"{config()['run.folder']}-private"})
     assert folder.rounds()[-1]["epsilon"] > 0
 
 
-def test_a_client_that_does_not_know_a_directive_says_so(toys, play, monkeypatch):
+def test_a_client_that_does_not_know_a_directive_says_so(toys, simulate, monkeypatch):
     """As one of an older version would: by name, with what it knows, and nothing is trained."""
     from bract.wire.plan import Plan
 
@@ -74,7 +74,7 @@ def test_a_client_that_does_not_know_a_directive_says_so(toys, play, monkeypatch
 
     monkeypatch.setattr(Plan, "from_record", staticmethod(older))
     with pytest.raises(BractError, match="directive 'decay', which this version does not know; it knows select, prune"):
-        play({"strategy.name": "decayed", "rounds": 1})
+        simulate({"strategy.name": "decayed", "rounds": 1})
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def numbers(tmp_path):
     return {"data.source": f"file:{path}", "data.label": "worth", "model.task": "regress", "lora.head": "shared"}
 
 
-def test_a_task_is_one_file(toys, play, numbers):
+def test_a_task_is_one_file(toys, simulate, numbers):
     """Through a simulation, its report, its adapter, and the adapter's use."""
-    folder, _ = play({**numbers, "strategy.name": "fedit", "rounds": 4, "train.epochs": 3, "lora.rank": 4})
+    folder, _ = simulate({**numbers, "strategy.name": "fedit", "rounds": 4, "train.epochs": 3, "lora.rank": 4})
     rows = folder.rounds()
     assert rows[0]["accuracy"] is None
     assert rows[-1]["distance"] < 0.5 * rows[0]["distance"]
@@ -115,29 +115,29 @@ def test_a_task_is_one_file(toys, play, numbers):
 
 
 @pytest.mark.parametrize("engine", ["fused", "opacus"])
-def test_a_task_under_privacy(toys, play, numbers, engine):
+def test_a_task_under_privacy(toys, simulate, numbers, engine):
     """Its examples are clipped and noised, and its spending counted, without a line about it."""
     private = {"privacy.unit": "example", "privacy.epsilon": 50.0, "privacy.delta": 1e-3, "privacy.test-seed": "t"}
-    folder, _ = play({**numbers, **private, "strategy.name": "ffa", "train.engine": engine, "train.steps": 3})
+    folder, _ = simulate({**numbers, **private, "strategy.name": "ffa", "train.engine": engine, "train.steps": 3})
     assert folder.rounds()[-1]["distance"] is not None
     spent = json.loads((folder.path / "privacy.json").read_text())["clients"]
     assert [client["rounds"] for client in spent] == [2, 2, 2]
 
 
-def test_both_engines_give_a_task_s_gradients(toys, play, numbers, config):
+def test_both_engines_give_a_task_s_gradients(toys, simulate, numbers, config):
     """The same adapter, to rounding, whichever engine computed the losses' gradients."""
     found = {}
     for engine in ("fused", "opacus"):
         place = f"{config()['run.folder']}-{engine}"
-        folder, _ = play({**numbers, "train.engine": engine, "train.optimizer": "sgd", "run.folder": place})
+        folder, _ = simulate({**numbers, "train.engine": engine, "train.optimizer": "sgd", "run.folder": place})
         found[engine] = bract.load(folder.adapter).model.get("B")
     assert np.abs(found["fused"]).max() > 0
     assert np.allclose(found["fused"], found["opacus"], atol=1e-5)
 
 
-def test_a_task_without_labels_cannot_be_split_by_them(toys, play, numbers):
+def test_a_task_without_labels_cannot_be_split_by_them(toys, simulate, numbers):
     with pytest.raises(BractError, match="data.partition = 'dirichlet:0.1': these examples have no labels to split by"):
-        play({**numbers, "data.partition": "dirichlet:0.1"})
+        simulate({**numbers, "data.partition": "dirichlet:0.1"})
 
 
 def test_unknown_names_are_refused_with_the_nearest(toys):

@@ -24,8 +24,8 @@ def sites(tmp_path):
     return {i: {"data-path": str(path), "labels-path": str(names)} for i, path in enumerate(paths)}
 
 
-def test_every_site_trains_on_all_of_its_own_file(play, sites):
-    folder, grid = play({"data.source": "node", "data.labels": ""}, node_config=sites)
+def test_every_site_trains_on_all_of_its_own_file(simulate, sites):
+    folder, grid = simulate({"data.source": "node", "data.labels": ""}, node_config=sites)
     rows = [row for row in read_rows(folder.path / "clients.jsonl") if row["round"] == 1]
     held = [round(0.2 * 16 * (3 + i)) for i in range(3)]
     assert [row["status"] for row in rows] == ["merged"] * 3
@@ -36,17 +36,17 @@ def test_every_site_trains_on_all_of_its_own_file(play, sites):
         assert b"site0.csv" not in asked + answered
 
 
-def test_the_ledger_is_of_the_site_s_own_file(play, sites):
+def test_the_ledger_is_of_the_site_s_own_file(simulate, sites):
     private = {"privacy.unit": "example", "train.batch": 8, "privacy.delta": 1e-3, "rounds": 1, "train.steps": 2}
-    play({"data.source": "node", "data.labels": "", **private}, node_config=sites)
+    simulate({"data.source": "node", "data.labels": "", **private}, node_config=sites)
     for partition, config in sites.items():
         source = identity(policy.data(config, DataSettings(source="node")))
         assert ledger_path(source, partition).is_file()
 
 
-def test_a_site_that_names_its_data_trains_on_nothing_else(play, sites):
+def test_a_site_that_names_its_data_trains_on_nothing_else(simulate, sites):
     with pytest.raises(BractError, match="this node trains on its own data alone; it should be 'node'"):
-        play(node_config=sites)  # the server names another file
+        simulate(node_config=sites)  # the server names another file
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_site_that_names_its_data_trains_on_nothing_else(play, sites):
         ({"labels-path": 3}, "labels-path in the node's configuration should be"),
     ],
 )
-def test_what_is_wrong_at_a_site_is_told_without_its_paths(play, sites, changed, words):
+def test_what_is_wrong_at_a_site_is_told_without_its_paths(simulate, sites, changed, words):
     sites[1] = {key: value for key, value in {**sites[1], **changed}.items() if value is not None}
     with pytest.raises(BractError, match=words) as error:
-        play({"data.source": "node", "data.labels": ""}, node_config=sites)
+        simulate({"data.source": "node", "data.labels": ""}, node_config=sites)
     assert "secret" not in str(error.value)
 
 
@@ -80,24 +80,24 @@ def test_a_site_s_file_is_not_split(more):
         read({"data.source": "node", **more})
 
 
-def test_what_the_system_says_of_a_file_leaves_without_its_name(play, sites, tmp_path, monkeypatch, caplog):
+def test_what_the_system_says_of_a_file_leaves_without_its_name(simulate, sites, tmp_path, monkeypatch, caplog):
     """The ledger's name has the end of the data file's."""
     (tmp_path / "full").write_text("no folder")
     monkeypatch.setenv("BRACT_HOME", str(tmp_path / "full"))
     private = {"privacy.unit": "example", "train.batch": 8, "privacy.delta": 1e-3, "rounds": 1, "train.steps": 2}
     with pytest.raises(BractError, match="Errno") as error:
-        play({"data.source": "node", "data.labels": "", **private}, node_config=sites)
+        simulate({"data.source": "node", "data.labels": "", **private}, node_config=sites)
     assert "full" not in str(error.value)
     assert "site0" not in str(error.value)
     assert str(tmp_path / "full") in caplog.text
 
 
-def test_a_file_that_has_changed_is_read_again(play, sites, tmp_path):
+def test_a_file_that_has_changed_is_read_again(simulate, sites, tmp_path):
     """A resident trainer outlives runs, and an operator may add to the data between them."""
     values = {"data.source": "node", "data.labels": "", "data.holdout": 0.0, "rounds": 1}
-    play(values, node_config=sites)
+    simulate(values, node_config=sites)
     tiny_data(tmp_path / "site0.csv", copies=9)
-    folder, _ = play({**values, "run.folder": str(tmp_path / "again")}, node_config=sites)
+    folder, _ = simulate({**values, "run.folder": str(tmp_path / "again")}, node_config=sites)
     rows = read_rows(folder.path / "clients.jsonl")
     assert [row["examples"] for row in rows if row["partition"] == 0] == [9 * 16]
 

@@ -47,7 +47,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("strategy", ["ffa", "lora-a2", "fedsa", "hetlora"])
-def test_a_training_message_walks_straight_through_the_client(play, monkeypatch, strategy):
+def test_a_training_message_walks_straight_through_the_client(simulate, monkeypatch, strategy):
     walks = []
     deliver = InProcessGrid._deliver
 
@@ -63,7 +63,7 @@ def test_a_training_message_walks_straight_through_the_client(play, monkeypatch,
 
     monkeypatch.setattr(InProcessGrid, "_deliver", traced)
     private = {"privacy.unit": "example", "privacy.delta": 1e-3, "privacy.epsilon": 50.0, "train.steps": 2}
-    play({**private, "strategy.name": strategy, "rounds": 1})
+    simulate({**private, "strategy.name": strategy, "rounds": 1})
     assert len(walks) == 3
     for walk in walks:
         way = [name for at, name in enumerate(walk.modules) if name not in PAGE or at < len(PAGE)]

@@ -25,8 +25,8 @@ def statement(folder):
 
 
 @pytest.mark.parametrize("name", ["fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora"])
-def test_every_method_that_adds_updates_protects_clients(play, data_file, name):
-    folder, grid = play({**PRIVATE, "strategy.name": name, "lora.rank": 4})
+def test_every_method_that_adds_updates_protects_clients(simulate, data_file, name):
+    folder, grid = simulate({**PRIVATE, "strategy.name": name, "lora.rank": 4})
     found = statement(folder)
     assert found["unit"] == "client"
     assert [c["partition"] for c in found["clients"]] == [0, 1, 2]
@@ -46,8 +46,8 @@ def test_every_method_that_adds_updates_protects_clients(play, data_file, name):
     assert not ledger_path(f"file:{data_file}", 0).exists()  # no noise protects from the server
 
 
-def test_a_share_of_the_clients_is_a_poisson_sample_and_is_accounted_as_one(play):
-    folder, _ = play({**PRIVATE, "federation.fraction": 0.4, "rounds": 8, "federation.quorum": 1.0}, clients=5)
+def test_a_share_of_the_clients_is_a_poisson_sample_and_is_accounted_as_one(simulate):
+    folder, _ = simulate({**PRIVATE, "federation.fraction": 0.4, "rounds": 8, "federation.quorum": 1.0}, clients=5)
     rows = folder.rounds()[1:]
     assert len({row["clients"] for row in rows}) > 1  # (the same number in all eight: 0.0004)
     line = statement(folder)["clients"][0]
@@ -91,35 +91,35 @@ def test_noise_that_was_drawn_is_not_drawn_again_when_a_run_goes_on(config):
     assert [r["round"] for r in read_rows(folder.path / "pictures.jsonl")] == [1, 2, 3]
 
 
-def test_more_rounds_than_the_noise_was_set_for_are_refused(play, config):
-    folder, _ = play({**PRIVATE, "rounds": 2})
+def test_more_rounds_than_the_noise_was_set_for_are_refused(simulate, config):
+    folder, _ = simulate({**PRIVATE, "rounds": 2})
     more = {**config(PRIVATE), "rounds": 3, "run.resume": True}
     with pytest.raises(BractError, match="privacy.epsilon = 8 is spent after 2 rounds: another would make it"):
         run(InProcessGrid(3, more), read(more))
     assert len(folder.rounds()) == 3
 
 
-def test_a_seeded_run_is_the_same_again_and_says_that_it_protects_nothing(play, config, tmp_path):
+def test_a_seeded_run_is_the_same_again_and_says_that_it_protects_nothing(simulate, config, tmp_path):
     seeded = {**PRIVATE, "privacy.test-seed": "t", "federation.fraction": 0.7}
     states = []
     for name in ("one", "two"):
-        folder, _ = play({**seeded, "run.folder": str(tmp_path / name)})
+        folder, _ = simulate({**seeded, "run.folder": str(tmp_path / name)})
         states.append(Checkpoint.load(folder.checkpoint).parts["B"])
     assert (states[0] == states[1]).all()
     assert statement(folder)["epsilon_max"] is None
     assert "This run protects nothing" in (folder.path / "privacy.md").read_text()
 
 
-def test_noise_is_not_the_run_s_seed_s(play, tmp_path):
+def test_noise_is_not_the_run_s_seed_s(simulate, tmp_path):
     states = []
     for name in ("one", "two"):
-        folder, _ = play({**PRIVATE, "run.folder": str(tmp_path / name)})
+        folder, _ = simulate({**PRIVATE, "run.folder": str(tmp_path / name)})
         states.append(Checkpoint.load(folder.checkpoint).parts["B"])
     assert np.abs(states[0] - states[1]).max() > 0
 
 
-def test_an_operator_s_limit_does_not_trust_the_server(play):
-    folder, _ = play({**PRIVATE, "federation.quorum": 0.3}, node_config={1: {"privacy-limit": 100.0}})
+def test_an_operator_s_limit_does_not_trust_the_server(simulate):
+    folder, _ = simulate({**PRIVATE, "federation.quorum": 0.3}, node_config={1: {"privacy-limit": 100.0}})
     rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["partition"] == 1]
     assert {r["status"] for r in rows} == {"abstained"}
     assert "privacy.unit = client" in rows[0]["reason"]
@@ -141,14 +141,14 @@ def test_what_has_no_valid_guarantee_is_refused(config, values, words):
         read(config({**PRIVATE, **values}))
 
 
-def test_impossible_targets_say_what_to_change(play, tmp_path):
+def test_impossible_targets_say_what_to_change(simulate, tmp_path):
     path = tiny_data(tmp_path / "many.csv", copies=7)  # 112 texts
     values = {"privacy.delta": 0.01, "data.source": f"file:{path}"}
     with pytest.raises(BractError, match="privacy.delta = 0.01: should be well below one in the number of clients"):
-        play({**PRIVATE, **values}, clients=100)
+        simulate({**PRIVATE, **values}, clients=100)
 
 
-def test_a_client_cannot_write_the_server_s_own_count(play):
+def test_a_client_cannot_write_the_server_s_own_count(simulate):
     """What a reply says of privacy is not heard where the server counts."""
     from flwr.app import ConfigRecord
 
@@ -168,7 +168,7 @@ def test_a_client_cannot_write_the_server_s_own_count(play):
             reply.content[PRIVACY] = ConfigRecord({"line": json.dumps(line)})
         return reply
 
-    folder, _ = play(PRIVATE, tamper=lying)
+    folder, _ = simulate(PRIVATE, tamper=lying)
     found = statement(folder)
     assert {c["rounds"] for c in found["clients"]} == {3}
     assert 7.5 < found["epsilon_max"] <= 8.0
@@ -201,9 +201,9 @@ def test_the_statement_is_whole_after_a_kill_behind_the_last_checkpoint(config, 
     assert found["epsilon_max"] == folder.rounds()[-1]["epsilon"]
 
 
-def test_failing_clients_do_not_tell_of_the_sample(play):
+def test_failing_clients_do_not_tell_of_the_sample(simulate):
     """With a quorum that some samples meet and others do not, only those would be released."""
-    folder, _ = play(
+    folder, _ = simulate(
         {**PRIVATE, "federation.fraction": 0.5, "federation.quorum": 1.0, "federation.deadline": 1.0, "rounds": 4},
         clients=4,
         tamper=lambda p, reply: None if p == 0 and METRICS in reply.content else reply,
@@ -211,12 +211,12 @@ def test_failing_clients_do_not_tell_of_the_sample(play):
     assert len(folder.rounds()) == 5
 
 
-def test_an_accuracy_without_noise_is_not_published_with_the_adapter(play):
-    folder, _ = play(PRIVATE)
+def test_an_accuracy_without_noise_is_not_published_with_the_adapter(simulate):
+    folder, _ = simulate(PRIVATE)
     assert "not published" in (folder.adapter / "README.md").read_text()
 
 
-def test_the_count_stays_small_however_many_rounds(play):
-    folder, _ = play({**PRIVATE, "rounds": 4})
+def test_the_count_stays_small_however_many_rounds(simulate):
+    folder, _ = simulate({**PRIVATE, "rounds": 4})
     assert len(statement(folder)["clients"][0]["uses"]) == 1
     assert Checkpoint.load(folder.checkpoint).memory["privacy"] == {}

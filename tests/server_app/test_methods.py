@@ -56,7 +56,7 @@ def final(folder):
     ("name", "head"),
     [(name, head) for name in METHODS for head in (["auto"] if "passed" in name else ["frozen", "shared", "local"])],
 )
-def test_every_method_with_every_other_choice(play, tmp_path, name, head, codec):
+def test_every_method_with_every_other_choice(simulate, tmp_path, name, head, codec):
     """Partial participation, a client that fails, a stop and a resume, each codec, each kind of head."""
     values = {
         "strategy.name": name.partition(",")[0],
@@ -68,9 +68,9 @@ def test_every_method_with_every_other_choice(play, tmp_path, name, head, codec)
         "rounds": 3,
         **METHODS[name],
     }
-    whole, _ = play({**values, "run.folder": str(tmp_path / "whole")}, clients=4, tamper=fail)
-    play({**values, "rounds": 2, "run.folder": str(tmp_path / "cut")}, clients=4, tamper=fail)
-    cut, _grid = play(
+    whole, _ = simulate({**values, "run.folder": str(tmp_path / "whole")}, clients=4, tamper=fail)
+    simulate({**values, "rounds": 2, "run.folder": str(tmp_path / "cut")}, clients=4, tamper=fail)
+    cut, _grid = simulate(
         {**values, "run.folder": str(tmp_path / "cut"), "run.resume": True}, clients=4, tamper=fail, first_node=77
     )
     one, two = final(whole), final(cut)
@@ -95,14 +95,14 @@ def test_every_method_with_every_other_choice(play, tmp_path, name, head, codec)
     assert changed == factors | trained_head
 
 
-def test_clients_that_failed_are_in_the_matrix(play):
-    folder, _ = play({"federation.fraction": 0.75, "rounds": 3}, clients=4, tamper=fail)
+def test_clients_that_failed_are_in_the_matrix(simulate):
+    folder, _ = simulate({"federation.fraction": 0.75, "rounds": 3}, clients=4, tamper=fail)
     rows = read_rows(folder.path / "clients.jsonl")
     assert [(r["round"], r["partition"]) for r in rows if r["status"] == "failed"] == [(2, 1)]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_method_learns(play, name):
+def test_each_method_learns(simulate, name):
     """From the same start, with the same rates: right far more often than before."""
     values = {
         "strategy.name": name.partition(",")[0],
@@ -114,7 +114,7 @@ def test_each_method_learns(play, name):
         **METHODS[name],
         "strategy.penalty": 0.01,
     }
-    folder, _ = play(values)
+    folder, _ = simulate(values)
     rows = folder.rounds()
     assert rows[-1]["accuracy"] > 0.5 > 0.3 > rows[0]["accuracy"], [row["accuracy"] for row in rows]
 
@@ -130,15 +130,15 @@ def parts_in(message_log, rows):
 
 
 @pytest.mark.parametrize("variant", ["lora", "rslora", "vera"])
-def test_local_means_local(play, tmp_path, home, variant):
+def test_local_means_local(simulate, tmp_path, home, variant):
     """Two clients, every message recorded: no byte of a B or a head leaves, and after a restart each has its own."""
     from client_app.data import cache
 
     values = {"strategy.name": "fedsa", "lora.variant": variant, "rounds": 2, "run.folder": str(tmp_path / "run")}
-    _, grid = play(values, clients=2)
+    _, grid = simulate(values, clients=2)
     for cached in (cache.dataset, cache.shard, cache.shared, cache.model, cache.first_parts):
         cached.cache_clear()  # a restart
-    folder, again = play({**values, "rounds": 4, "run.resume": True}, clients=2)
+    folder, again = simulate({**values, "rounds": 4, "run.resume": True}, clients=2)
     log = grid.log + again.log
     assert {kind for kind, *_ in log} >= {"train", "evaluate"}
 
@@ -161,7 +161,7 @@ def test_local_means_local(play, tmp_path, home, variant):
     assert parts_in(log, [r.tobytes() for m in layout.matrices("A", a) for r in m])  # what does travel is found
 
     # The same as one run without a restart: client 2 never began with client 1's.
-    whole, _ = play({**values, "rounds": 4, "run.folder": str(tmp_path / "whole")}, clients=2)
+    whole, _ = simulate({**values, "rounds": 4, "run.folder": str(tmp_path / "whole")}, clients=2)
     assert (final(whole).parts["A"] == a).all()
     (other,) = [f for f in (home / "state").iterdir() if f != federation]
     for i in range(2):
@@ -169,51 +169,51 @@ def test_local_means_local(play, tmp_path, home, variant):
         assert (newest["B"] == kept[i][-1]["B"]).all()
 
 
-def test_a_client_that_was_not_sampled_keeps_its_old_b(play, home):
-    folder, _ = play({"strategy.name": "fedsa", "federation.fraction": 0.5, "rounds": 6}, clients=4)
+def test_a_client_that_was_not_sampled_keeps_its_old_b(simulate, home):
+    folder, _ = simulate({"strategy.name": "fedsa", "federation.fraction": 0.5, "rounds": 6}, clients=4)
     rows = read_rows(folder.path / "clients.jsonl")
     (federation,) = (home / "state").iterdir()
     for client in range(4):
         newest = sorted((federation / str(client)).glob("*.safetensors"))
-        turns = [row["round"] for row in rows if row["partition"] == client]
-        assert [int(path.stem.removeprefix("round-")) for path in newest] == turns[-2:]
+        rounds_joined = [row["round"] for row in rows if row["partition"] == client]
+        assert [int(path.stem.removeprefix("round-")) for path in newest] == rounds_joined[-2:]
     last = {client: max((r["round"] for r in rows if r["partition"] == client), default=0) for client in range(4)}
     assert min(last.values()) < 6  # somebody was not sampled at the end
     assert all(row["held_out"] for row in rows)
 
 
 @pytest.mark.parametrize("name", ["fedsa", "hetlora"])
-def test_a_client_that_has_lost_what_it_kept_says_so(play, home, name):
+def test_a_client_that_has_lost_what_it_kept_says_so(simulate, home, name):
     import shutil
 
-    play({"strategy.name": name, "rounds": 2, "lora.rank": 4})
+    simulate({"strategy.name": name, "rounds": 2, "lora.rank": 4})
     (federation,) = (home / "state").iterdir()
     shutil.rmtree(federation / "1")
-    folder, _ = play({"strategy.name": name, "rounds": 3, "lora.rank": 4, "run.resume": True})
+    folder, _ = simulate({"strategy.name": name, "rounds": 3, "lora.rank": 4, "run.resume": True})
     rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["round"] == 3]
     assert [r["status"] for r in rows] == ["merged", "failed", "merged"]
     what = {"fedsa": "its own B and head", "hetlora": "its rank"}[name]
     assert rows[1]["reason"].startswith(f"client 1: {what} of round 2 should be under ")
 
 
-def test_personal_models_are_there_also_where_nothing_is_held_out(play, home):
-    play({"strategy.name": "fedsa", "data.holdout": 0.0})
+def test_personal_models_are_there_also_where_nothing_is_held_out(simulate, home):
+    simulate({"strategy.name": "fedsa", "data.holdout": 0.0})
     (federation,) = (home / "personal").iterdir()
     assert len(list(federation.glob("*/adapter_model.safetensors"))) == 3
 
 
-def test_what_passes_from_client_to_client_is_in_the_export(play, home):
-    folder, _ = play({"strategy.name": "fedsa", "strategy.local-b": "passed"})
+def test_what_passes_from_client_to_client_is_in_the_export(simulate, home):
+    folder, _ = simulate({"strategy.name": "fedsa", "strategy.local-b": "passed"})
     assert "stays" not in (folder.adapter / "README.md").read_text()
     assert not (home / "personal").exists()
 
 
-def test_clients_that_pass_on_share_one_deadline(play):
+def test_clients_that_pass_on_share_one_deadline(simulate):
     import time
 
     start = time.monotonic()
     with pytest.raises(BractError, match="round 1: 0 of 6 clients answered"):
-        play(
+        simulate(
             {"strategy.name": "fedsa", "strategy.local-b": "passed", "federation.deadline": 1.0},
             clients=6,
             tamper=lambda p, reply: None if PAYLOAD in reply.content else reply,
@@ -241,7 +241,7 @@ def test_passing_on_refuses_flowers_own_start(config):
         strategy.start(grid, to_arrays(draw(joined.layout, 0, pooled=False)), num_rounds=1)
 
 
-def test_personal_models_are_written_by_their_clients(play, home):
+def test_personal_models_are_written_by_their_clients(simulate, home):
     """Each client's own model loads, and is right as often as the run says."""
     import bract
     from bract.settings.read import read
@@ -249,7 +249,7 @@ def test_personal_models_are_written_by_their_clients(play, home):
     from client_app.client import Client
 
     values = {"strategy.name": "fedsa", "rounds": 3, "train.epochs": 3}
-    folder, grid = play(values)
+    folder, grid = simulate(values)
     (federation,) = (home / "personal").iterdir()
     assert sorted(path.name for path in federation.iterdir()) == ["0", "1", "2"]
     assert federation.stat().st_mode & 0o077 == 0
@@ -264,7 +264,7 @@ def test_personal_models_are_written_by_their_clients(play, home):
     assert "With each client stays: B and the head." in card
 
 
-def test_accuracy_is_reported_as_mean_spread_and_worst_tenth(play):
+def test_accuracy_is_reported_as_mean_spread_and_worst_tenth(simulate):
     from bract.tasks.classification import CLASSIFICATION
     from server_app.rounds import between_clients
 
@@ -274,15 +274,15 @@ def test_accuracy_is_reported_as_mean_spread_and_worst_tenth(play):
     twenty = between_clients(CLASSIFICATION, [right / 20 for right in range(20)])
     assert twenty["accuracy_worst"] == pytest.approx(0.025)  # the mean of 0/20 and 1/20
     assert set(between_clients(CLASSIFICATION, []).values()) == {None}
-    folder, _ = play({"strategy.name": "fedsa"})
+    folder, _ = simulate({"strategy.name": "fedsa"})
     last = folder.rounds()[-1]
     assert last["accuracy_worst"] <= last["accuracy_mean"]
     assert json.loads((folder.path / "summary.json").read_text())["accuracy_worst"] == last["accuracy_worst"]
 
 
-def test_ranks_over_time_are_in_the_pictures(play):
+def test_ranks_over_time_are_in_the_pictures(simulate):
     values = {"strategy.name": "hetlora", "lora.rank": 4, "strategy.gamma": 0.8, "strategy.penalty": 20.0, "rounds": 5}
-    folder, _ = play(values, ranks={0: 2, 1: 4})
+    folder, _ = simulate(values, ranks={0: 2, 1: 4})
     pictures = read_rows(folder.path / "pictures.jsonl")
     ranks = [picture["ranks"] for picture in pictures]
     assert ranks[0] == [2.0, 4.0, 4.0]
@@ -293,25 +293,25 @@ def test_ranks_over_time_are_in_the_pictures(play):
     assert [r["rank"] for r in rows] == [r[0] for r in ranks]
 
 
-def test_a_rank_that_changed_between_runs_is_named(play):
-    play({"strategy.name": "hetlora", "lora.rank": 4}, ranks={0: 2, 1: 4})
+def test_a_rank_that_changed_between_runs_is_named(simulate):
+    simulate({"strategy.name": "hetlora", "lora.rank": 4}, ranks={0: 2, 1: 4})
     with pytest.raises(BractError, match=r"run.resume: ranks is \[3.0, 4.0, null\], the run began with \[2.0, 4.0"):
-        play({"strategy.name": "hetlora", "lora.rank": 4, "rounds": 3, "run.resume": True}, ranks={0: 3, 1: 4})
+        simulate({"strategy.name": "hetlora", "lora.rank": 4, "rounds": 3, "run.resume": True}, ranks={0: 3, 1: 4})
 
 
-def test_a_rank_that_changed_between_rounds_is_named(play):
+def test_a_rank_that_changed_between_rounds_is_named(simulate):
     def tamper(partition, reply):
         if grid_ranks.get(0) == 2 and reply.has_content() and PAYLOAD in reply.content:
             grid_ranks[0] = 3  # the operator changes it after the first training reply
         return reply
 
     grid_ranks = {0: 2, 1: 4}
-    folder, _ = play({"strategy.name": "hetlora", "lora.rank": 4}, ranks=grid_ranks, tamper=tamper)
+    folder, _ = simulate({"strategy.name": "hetlora", "lora.rank": 4}, ranks=grid_ranks, tamper=tamper)
     failed = [r for r in read_rows(folder.path / "clients.jsonl") if r["status"] != "merged"]
     assert [(r["round"], r["partition"]) for r in failed] == [(2, 0)]
     assert failed[0]["reason"].startswith("client 0: rank in its node's configuration is 3, it joined this run with 2")
 
 
-def test_a_rank_that_the_adapter_does_not_have_ends_the_run_before_it_begins(play):
+def test_a_rank_that_the_adapter_does_not_have_ends_the_run_before_it_begins(simulate):
     with pytest.raises(BractError, match="client 1: rank 8 in its node's configuration, the adapter has lora.rank = 4"):
-        play({"strategy.name": "hetlora", "lora.rank": 4}, ranks={1: 8})
+        simulate({"strategy.name": "hetlora", "lora.rank": 4}, ranks={1: 8})

@@ -34,8 +34,8 @@ def again(client, delta):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_states_what_anyone_can_compute_again(play, data_file, name):
-    folder, _ = play({**PRIVATE, "strategy.name": name, "lora.rank": 4})
+def test_every_method_states_what_anyone_can_compute_again(simulate, data_file, name):
+    folder, _ = simulate({**PRIVATE, "strategy.name": name, "lora.rank": 4})
     found = statement(folder)
     assert (found["unit"], found["accountant"], found["epsilon_target"], found["delta"]) == (
         "example",
@@ -63,25 +63,25 @@ def test_every_method_states_what_anyone_can_compute_again(play, data_file, name
         assert [e.round for e in ledger.entries] == [1, 2, 3]
 
 
-def test_a_fresh_engine_each_round_whose_epsilon_is_one_round_s(play):
+def test_a_fresh_engine_each_round_whose_epsilon_is_one_round_s(simulate):
     """The fault: epsilon of one round given as the run's. Here it grows, and the last is that of all steps."""
-    folder, _ = play(PRIVATE)
+    folder, _ = simulate(PRIVATE)
     spent = [row["epsilon"] for row in folder.rounds()[1:]]
     assert spent[2] > 1.2 * spent[0]
     client = statement(folder)["clients"][0]
     assert spent[2] >= again(client, 1e-5)[0]
 
 
-def test_a_target_spent_again_every_round(play):
+def test_a_target_spent_again_every_round(simulate):
     """The fault: noise set so that each round spends the whole target. Here a longer run has more noise."""
-    short, _ = play({**PRIVATE, "rounds": 1})
-    long, _ = play({**PRIVATE, "rounds": 6, "run.folder": ""})
+    short, _ = simulate({**PRIVATE, "rounds": 1})
+    long, _ = simulate({**PRIVATE, "rounds": 6, "run.folder": ""})
     one, six = (statement(f)["clients"][0] for f in (short, long))
     assert six["sigma"] > 1.1 * one["sigma"]
     assert six["epsilon"] <= 8.0
 
 
-def test_a_poisson_accountant_over_shuffled_batches(play, monkeypatch):
+def test_a_poisson_accountant_over_shuffled_batches(simulate, monkeypatch):
     """The fault: batches of one size in shuffled passes. Here the draws' sizes vary as the accountant supposes."""
     from client_app.training.gradients import PrivateGradients
 
@@ -93,12 +93,12 @@ def test_a_poisson_accountant_over_shuffled_batches(play, monkeypatch):
         return real(self, examples, rows)
 
     monkeypatch.setattr(PrivateGradients, "gradient", gradient)
-    play({**PRIVATE, "rounds": 6})
+    simulate({**PRIVATE, "rounds": 6})
     assert len(sizes) == 6 * 3 * 4
     assert len(set(sizes)) > 4
 
 
-def test_the_mean_of_the_clients_epsilons(play, tmp_path):
+def test_the_mean_of_the_clients_epsilons(simulate, tmp_path):
     """The fault: an average stated for all. Here clients of unequal size differ, and the largest is stated."""
     lines = ["text,label,site"]
     for site, copies in (("a", 2), ("b", 6), ("c", 16)):
@@ -115,14 +115,14 @@ def test_the_mean_of_the_clients_epsilons(play, tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("\n".join(lines) + "\n")
     values = {"data.source": f"file:{path}", "data.partition": "natural:site", "data.holdout": 0.0, "train.batch": 4}
-    folder, _ = play({**PRIVATE, **values, "federation.fraction": 0.7, "rounds": 4, "data.labels": ""})
+    folder, _ = simulate({**PRIVATE, **values, "federation.fraction": 0.7, "rounds": 4, "data.labels": ""})
     found = statement(folder)
     spent = [c["epsilon"] for c in found["clients"]]
     assert len({c["sample_rate"] for c in found["clients"]}) > 1
     assert found["epsilon_max"] == max(spent) > sum(spent) / len(spent)
 
 
-def test_local_factors_trained_without_noise_beside_released_ones(play, monkeypatch):
+def test_local_factors_trained_without_noise_beside_released_ones(simulate, monkeypatch):
     """The fault: FedSA's B trained without noise. Here B and the head are under the one clip and the one noise."""
     from client_app.training import gradients
 
@@ -134,38 +134,38 @@ def test_local_factors_trained_without_noise_beside_released_ones(play, monkeypa
         real(self, engine, flat, *args, **options)
 
     monkeypatch.setattr(gradients.PrivateGradients, "__init__", init)
-    folder, _ = play({**PRIVATE, "strategy.name": "fedsa"})
+    folder, _ = simulate({**PRIVATE, "strategy.name": "fedsa"})
     assert set(seen) == {("A", "B", "head")}
     assert statement(folder)["not_released"] == [
         f"{part}: stays with the client; trained under the same clip and noise" for part in ("B", "head")
     ]
 
 
-def test_a_client_that_joins_less_spends_less(play):
-    folder, _ = play({**PRIVATE, "federation.fraction": 0.5, "rounds": 4}, clients=4)
+def test_a_client_that_joins_less_spends_less(simulate):
+    folder, _ = simulate({**PRIVATE, "federation.fraction": 0.5, "rounds": 4}, clients=4)
     rows = read_rows(folder.path / "clients.jsonl")
-    turns = {c: sum(r["partition"] == c and r["status"] == "merged" for r in rows) for c in range(4)}
-    by_turns = {turns[c["partition"]]: c["epsilon"] for c in statement(folder)["clients"]}
-    assert len(by_turns) > 1
-    assert [by_turns[n] for n in sorted(by_turns)] == sorted(by_turns.values())
-    assert all(c["rounds"] == turns[c["partition"]] for c in statement(folder)["clients"])
+    rounds_joined = {c: sum(r["partition"] == c and r["status"] == "merged" for r in rows) for c in range(4)}
+    by_rounds_joined = {rounds_joined[c["partition"]]: c["epsilon"] for c in statement(folder)["clients"]}
+    assert len(by_rounds_joined) > 1
+    assert [by_rounds_joined[n] for n in sorted(by_rounds_joined)] == sorted(by_rounds_joined.values())
+    assert all(c["rounds"] == rounds_joined[c["partition"]] for c in statement(folder)["clients"])
 
 
-def test_exact_counts_and_losses_stay_home(play):
-    folder, grid = play(PRIVATE)
+def test_exact_counts_and_losses_stay_home(simulate):
+    folder, grid = simulate(PRIVATE)
     for kind, _, _, reply in grid.log:
         if kind == TRAIN:
             assert set(read_back(reply)[METRICS]) == {"steps", "seconds", "busy"}
     rows = read_rows(folder.path / "clients.jsonl")
     assert {(r["examples"], r["loss"]) for r in rows} == {(0, 0.0)}
     assert folder.rounds()[-1]["train_loss"] is None
-    shared, _ = play({**PRIVATE, "privacy.share-metrics": True, "lora.head": "shared", "run.folder": ""})
+    shared, _ = simulate({**PRIVATE, "privacy.share-metrics": True, "lora.head": "shared", "run.folder": ""})
     rows = read_rows(shared.path / "clients.jsonl")
     assert all(r["examples"] > 0 and r["loss"] > 0 and 0 < r["head_share"] < 1 for r in rows)
     assert any("share-metrics" in line for line in statement(shared)["released"])
 
 
-def test_clients_weigh_the_same_under_privacy(play):
+def test_clients_weigh_the_same_under_privacy(simulate):
     """A count would tell: two runs in which one client has many more examples merge by equal weights."""
     from strategies.base import FederatedLora
 
@@ -173,23 +173,23 @@ def test_clients_weigh_the_same_under_privacy(play):
     real = FederatedLora.weigh
     FederatedLora.weigh = lambda self, row, payload: weights.append(real(self, row, payload)) or weights[-1]
     try:
-        play({**PRIVATE, "data.partition": "dirichlet:0.5", "train.batch": 4})
+        simulate({**PRIVATE, "data.partition": "dirichlet:0.5", "train.batch": 4})
     finally:
         FederatedLora.weigh = real
     assert set(weights) == {1.0}
 
 
-def test_a_lost_reply_is_given_again_and_costs_nothing_more(play, data_file, tmp_path):
+def test_a_lost_reply_is_given_again_and_costs_nothing_more(simulate, data_file, tmp_path):
     """The server is killed after a round was trained and before its checkpoint: the round is not spent for twice."""
     import shutil
 
     values = {**PRIVATE, "privacy.joins": 3}
-    folder, _ = play({**values, "rounds": 1})
+    folder, _ = simulate({**values, "rounds": 1})
     shutil.copytree(folder.path, tmp_path / "old")
-    second, one = play({**values, "rounds": 2, "run.resume": True})
+    second, one = simulate({**values, "rounds": 2, "run.resume": True})
     shutil.rmtree(folder.path)
     shutil.copytree(tmp_path / "old", folder.path)  # the server is back before round 2
-    third, two = play({**values, "rounds": 2, "run.resume": True})
+    third, two = simulate({**values, "rounds": 2, "run.resume": True})
 
     def replies(grid):
         return {p: read_back(reply)[PAYLOAD] for kind, p, _, reply in grid.log if kind == TRAIN}
@@ -204,18 +204,18 @@ def test_a_lost_reply_is_given_again_and_costs_nothing_more(play, data_file, tmp
     )
 
 
-def test_another_request_for_the_same_round_is_spent_for(play, data_file):
+def test_another_request_for_the_same_round_is_spent_for(simulate, data_file):
     """A server that asks round 1 again with other factors gets another release, which the ledger counts."""
-    play({**PRIVATE, "rounds": 2})
-    play({**PRIVATE, "rounds": 2, "run.folder": "", "seed": 5})
+    simulate({**PRIVATE, "rounds": 2})
+    simulate({**PRIVATE, "rounds": 2, "run.folder": "", "seed": 5})
     with opened(f"file:{data_file}", 0) as ledger:
         assert len(ledger.entries) == 4
         assert ledger.spent(1e-5) > 1.2 * ledger.spent(1e-5, ledger.entries[0].federation)
 
 
-def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
+def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(simulate):
     """Noise is set for two joins; in the third round everyone abstains, and nothing is spent."""
-    folder, _ = play({**PRIVATE, "privacy.joins": 2, "rounds": 4})
+    folder, _ = simulate({**PRIVATE, "privacy.joins": 2, "rounds": 4})
     rows = read_rows(folder.path / "clients.jsonl")
     assert [{r["status"] for r in rows if r["round"] == n} for n in (1, 2, 3, 4)] == [
         {"merged"},
@@ -228,7 +228,7 @@ def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(play):
     assert statement(folder)["epsilon_max"] <= 8.0
 
 
-def test_no_server_can_pass_the_operator_s_limit(play, config, data_file):
+def test_no_server_can_pass_the_operator_s_limit(simulate, config, data_file):
     """Client 1's operator allows 6 for the life of its data: run after run, with any setting, it stops there."""
     from bract.settings.read import read
     from server_app.rounds import run
@@ -250,19 +250,19 @@ def test_no_server_can_pass_the_operator_s_limit(play, config, data_file):
     assert reasons
 
 
-def test_a_damaged_ledger_stops_its_client_alone(play, data_file):
-    play({**PRIVATE, "rounds": 1, "privacy.joins": 3})
+def test_a_damaged_ledger_stops_its_client_alone(simulate, data_file):
+    simulate({**PRIVATE, "rounds": 1, "privacy.joins": 3})
     path = ledger_path(f"file:{data_file}", 2)
     path.write_text(path.read_text()[:-30])
-    folder, _ = play({**PRIVATE, "run.resume": True, "privacy.joins": 3})
+    folder, _ = simulate({**PRIVATE, "run.resume": True, "privacy.joins": 3})
     rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["round"] > 1]
     assert {r["partition"] for r in rows if r["status"] == "failed"} == {2}
     assert all("ledger" in r["reason"] and "damaged" in r["reason"] for r in rows if r["partition"] == 2)
     assert {r["status"] for r in rows if r["partition"] != 2} == {"merged"}
 
 
-def test_a_client_with_too_few_examples_abstains_and_says_why(play):
-    folder, _ = play(
+def test_a_client_with_too_few_examples_abstains_and_says_why(simulate):
+    folder, _ = simulate(
         {**PRIVATE, "train.batch": 4, "data.partition": "dirichlet:0.05", "seed": 3, "federation.quorum": 0.1},
         clients=4,
     )
@@ -274,7 +274,7 @@ def test_a_client_with_too_few_examples_abstains_and_says_why(play):
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("head", ["frozen", "shared", "local"])
-def test_a_private_run_resumes_to_the_same_bits_where_a_test_seeds_the_noise(play, tmp_path, name, head):
+def test_a_private_run_resumes_to_the_same_bits_where_a_test_seeds_the_noise(simulate, tmp_path, name, head):
     values = {
         **PRIVATE,
         "strategy.name": name,
@@ -283,9 +283,9 @@ def test_a_private_run_resumes_to_the_same_bits_where_a_test_seeds_the_noise(pla
         "privacy.test-seed": "t",
         "privacy.joins": 3,
     }
-    whole, _ = play({**values, "run.folder": str(tmp_path / "whole")})
-    play({**values, "rounds": 2, "run.folder": str(tmp_path / "cut")})
-    cut, _ = play({**values, "run.folder": str(tmp_path / "cut"), "run.resume": True})
+    whole, _ = simulate({**values, "run.folder": str(tmp_path / "whole")})
+    simulate({**values, "rounds": 2, "run.folder": str(tmp_path / "cut")})
+    cut, _ = simulate({**values, "run.folder": str(tmp_path / "cut"), "run.resume": True})
     one, two = (Checkpoint.load(f.checkpoint) for f in (whole, cut))
     assert all((one.parts[part] == two.parts[part]).all() for part in ("A", "B", "head"))
     found = statement(whole)
@@ -294,10 +294,10 @@ def test_a_private_run_resumes_to_the_same_bits_where_a_test_seeds_the_noise(pla
     assert "**This run protects nothing**" in (whole.path / "privacy.md").read_text()
 
 
-def test_two_private_runs_with_the_same_settings_differ(play, tmp_path):
+def test_two_private_runs_with_the_same_settings_differ(simulate, tmp_path):
     """Noise and draws come from no seed of the run's."""
-    one, _ = play({**PRIVATE, "run.folder": str(tmp_path / "one")})
-    two, _ = play({**PRIVATE, "run.folder": str(tmp_path / "two")})
+    one, _ = simulate({**PRIVATE, "run.folder": str(tmp_path / "one")})
+    two, _ = simulate({**PRIVATE, "run.folder": str(tmp_path / "two")})
     a, b = (Checkpoint.load(f.checkpoint).parts["B"] for f in (one, two))
     assert np.abs(a - b).mean() > 0.1 * np.abs(a).mean()
 
@@ -310,13 +310,13 @@ def test_two_private_runs_with_the_same_settings_differ(play, tmp_path):
         ({"strategy.score": "released"}, [10], 10),  # what has been released chooses for nothing
     ],
 )
-def test_lora_a2_s_probe_is_private_and_charged(play, choices, steps, charged, monkeypatch):
+def test_lora_a2_s_probe_is_private_and_charged(simulate, choices, steps, charged, monkeypatch):
     from client_app.training.gradients import PrivateGradients
 
     drawn = []
     real = PrivateGradients.draws
     monkeypatch.setattr(PrivateGradients, "draws", lambda self, n, count: drawn.append(count) or real(self, n, count))
-    folder, _ = play({**PRIVATE, "strategy.name": "lora-a2", "lora.rank": 4, "train.steps": 10, **choices})
+    folder, _ = simulate({**PRIVATE, "strategy.name": "lora-a2", "lora.rank": 4, "train.steps": 10, **choices})
     assert statement(folder)["clients"][0]["steps"] == charged
     assert drawn == steps * 9
 
@@ -333,7 +333,7 @@ def test_no_server_can_pass_the_limit_by_asking_for_no_privacy(config):
     assert rows[1]["reason"] == "its node has a privacy-limit, and this run has privacy.unit = none, not example"
 
 
-def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(play, data_file, monkeypatch):
+def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(simulate, data_file, monkeypatch):
     """That training failed leaves the device: trained again under the same entry, it would be a second release."""
     from client_app.training import gradients
 
@@ -348,7 +348,7 @@ def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(p
 
     monkeypatch.setattr(gradients.PrivateGradients, "gradient", gradient)
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
-    folder, _ = play(values)
+    folder, _ = simulate(values)
     rows = read_rows(folder.path / "clients.jsonl")
     assert (rows[0]["status"], rows[0]["reason"]) == ("abstained", "training failed (MemoryError)")
     assert [r["status"] for r in rows[1:]] == ["merged", "merged"]
@@ -380,14 +380,14 @@ def requests_of(grid):
     return [(p, read_back(request)) for kind, p, request, _ in grid.log if kind == TRAIN]
 
 
-def test_an_old_request_is_not_trained_again_for_free(play, data_file):
+def test_an_old_request_is_not_trained_again_for_free(simulate, data_file):
     """A server that sends the requests of two rounds in turn gets the newest reply again, and pays for the rest."""
     from bract.privacy.spending import Limit
     from bract.settings.read import read
     from client_app.client import Client
     from client_app.local_round import train_round
 
-    _, grid = play({**PRIVATE, "rounds": 2})
+    _, grid = simulate({**PRIVATE, "rounds": 2})
     mine = [content for p, content in requests_of(grid) if p == 0]
     client = Client(read(grid.run_config), 0, 3, None, Limit(8.0, 1e-5))
     seen = set()
@@ -401,7 +401,7 @@ def test_an_old_request_is_not_trained_again_for_free(play, data_file):
         assert len(ledger.entries) == 2
 
 
-def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_file, monkeypatch):
+def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(simulate, data_file, monkeypatch):
     """Killed after the ledger was written and before anything left: nothing more is spent. With other noise, it is."""
     from bract.settings.read import read
     from client_app.client import Client
@@ -409,7 +409,7 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_fi
     from client_app.privacy import budget
 
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
-    _, grid = play({**values, "run.folder": ""})
+    _, grid = simulate({**values, "run.folder": ""})
     content = next(content for p, content in requests_of(grid) if p == 0)
     with opened(f"file:{data_file}", 0) as ledger:
         for path in ledger.path.parent.glob("*-0-*.reply"):
@@ -428,8 +428,8 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(play, data_fi
     assert budget.SLACK < 1.001
 
 
-def test_a_seeded_run_is_in_the_ledger_as_one(play, data_file):
-    play({**PRIVATE, "privacy.test-seed": "t", "rounds": 1})
+def test_a_seeded_run_is_in_the_ledger_as_one(simulate, data_file):
+    simulate({**PRIVATE, "privacy.test-seed": "t", "rounds": 1})
     with opened(f"file:{data_file}", 0) as ledger:
         assert [e.seeded for e in ledger.entries] == [True]
         assert ledger.spent(1e-5) == float("inf")
@@ -449,7 +449,7 @@ def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
     assert "abstained" in {r["status"] for r in rows if r["partition"] == 1}
 
 
-def test_a_bad_request_costs_nothing(play, data_file):
+def test_a_bad_request_costs_nothing(simulate, data_file):
     """A payload of the wrong slots is an error before the ledger is asked."""
     from bract.errors import BractError
     from bract.settings.read import read
@@ -458,7 +458,7 @@ def test_a_bad_request_costs_nothing(play, data_file):
     from client_app.client import Client
     from client_app.local_round import train_round
 
-    _, grid = play({**PRIVATE, "rounds": 1})
+    _, grid = simulate({**PRIVATE, "rounds": 1})
     content = next(content for p, content in requests_of(grid) if p == 0)
     content[PLAN] = Plan(2, "other", ("B",), ("B",), ("B",)).to_record()  # of another round than its payload
     with pytest.raises(BractError, match="round 1, this is round 2"):
@@ -467,12 +467,12 @@ def test_a_bad_request_costs_nothing(play, data_file):
         assert len(ledger.entries) == 1
 
 
-def test_a_last_personal_phase_trains_without_noise_what_nobody_receives(play, home, tmp_path):
+def test_a_last_personal_phase_trains_without_noise_what_nobody_receives(simulate, home, tmp_path):
     """Messages are the same as without it, and so is the state that a further round would start from."""
     runs = {}
     for steps in (0, 6):
         values = {**PRIVATE, "strategy.name": "fedsa", "strategy.personal-steps": steps, "privacy.test-seed": "t"}
-        folder, grid = play({**values, "run.folder": str(tmp_path / str(steps))})
+        folder, grid = simulate({**values, "run.folder": str(tmp_path / str(steps))})
         federation = Checkpoint.load(folder.checkpoint).federation
         kept = sorted((home / "state" / federation / "1").glob("*.safetensors"))[-1].read_bytes()
         own = load_file(home / "personal" / federation / "1" / "adapter_model.safetensors")
@@ -493,15 +493,15 @@ def test_a_last_personal_phase_trains_without_noise_what_nobody_receives(play, h
     assert any("no privacy protects" in page.read_text() for page in card.glob("*/1/README.md"))
 
 
-def test_a_run_in_which_nobody_can_train_says_so_at_once(play):
+def test_a_run_in_which_nobody_can_train_says_so_at_once(simulate):
     """Not five rounds of nothing: here every client has fewer examples than a batch."""
     from bract.errors import BractError
 
     with pytest.raises(BractError, match="round 1: no client trains; client 0: .*train.batch do not fit"):
-        play({**PRIVATE, "train.batch": 500})
+        simulate({**PRIVATE, "train.batch": 500})
 
 
-def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, home, data_file):
+def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(simulate, home, data_file):
     """Killed after its B was kept and before its reply was: it will be trained again, with other noise."""
     from bract.errors import BractError
     from bract.settings.read import read
@@ -509,7 +509,7 @@ def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, h
     from client_app.client import Client
     from client_app.measuring import evaluate
 
-    _, grid = play({**PRIVATE, "strategy.name": "fedsa", "rounds": 2})
+    _, grid = simulate({**PRIVATE, "strategy.name": "fedsa", "rounds": 2})
     asked = [read_back(r) for kind, p, r, _ in grid.log if (kind, p) == (EVALUATE, 0)]
     client = Client(read(grid.run_config), 0, 3)
     assert "correct" in evaluate(client, asked[-1])[METRICS]
@@ -523,20 +523,20 @@ def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(play, h
     assert "correct" in evaluate(client, asked[0])[METRICS]  # before any training
 
 
-def test_a_personal_phase_that_fails_is_told_to_nobody(play, home, monkeypatch):
+def test_a_personal_phase_that_fails_is_told_to_nobody(simulate, home, monkeypatch):
     import client_app.measuring as module
 
     def failing(*args, **more):
         raise RuntimeError("a text of a patient")
 
     monkeypatch.setattr(module, "train", failing)
-    folder, grid = play({**PRIVATE, "strategy.name": "fedsa", "strategy.personal-steps": 3, "rounds": 1})
+    folder, grid = simulate({**PRIVATE, "strategy.name": "fedsa", "strategy.personal-steps": 3, "rounds": 1})
     assert folder.rounds()[-1]["accuracy"] is not None
     assert not any(b"patient" in answer for *_, answer in grid.log)
     assert len(list((home / "personal").glob("*/*/adapter_model.safetensors"))) == 3
 
 
-def test_a_reply_that_never_came_is_counted_as_spent(play, data_file):
+def test_a_reply_that_never_came_is_counted_as_spent(simulate, data_file):
     """The fault: a client charged a round, its reply is late or lost, and the statement knows nothing of it."""
     seen = []
 
@@ -546,7 +546,7 @@ def test_a_reply_that_never_came_is_counted_as_spent(play, data_file):
         seen.append(partition)
         return reply if len(seen) == 1 else None
 
-    folder, _ = play({**PRIVATE, "federation.deadline": 1.0}, tamper=late)
+    folder, _ = simulate({**PRIVATE, "federation.deadline": 1.0}, tamper=late)
     found = statement(folder)
     (line,) = (c for c in found["clients"] if c["partition"] == 1)
     with opened(f"file:{data_file}", 1) as ledger:
@@ -557,10 +557,10 @@ def test_a_reply_that_never_came_is_counted_as_spent(play, data_file):
     assert "counted as spent: client 1: 2" in (folder.path / "privacy.md").read_text()
 
 
-def test_a_client_that_never_said_what_it_spends(play):
+def test_a_client_that_never_said_what_it_spends(simulate):
     """The fault: it is left out, and the largest epsilon is that of the others."""
     lost = lambda partition, reply: None if partition == 1 and reply.metadata.message_type == TRAIN else reply  # noqa: E731
-    folder, _ = play({**PRIVATE, "rounds": 2, "privacy.joins": 4, "federation.deadline": 1.0}, tamper=lost)
+    folder, _ = simulate({**PRIVATE, "rounds": 2, "privacy.joins": 4, "federation.deadline": 1.0}, tamper=lost)
     found = statement(folder)
     assert found["silent"] == [1]
     assert max(c["epsilon"] for c in found["clients"]) < found["epsilon_max"] == 8.0 == folder.rounds()[-1]["epsilon"]

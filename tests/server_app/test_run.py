@@ -40,8 +40,8 @@ def same(one, two):
     return all((one.parts[p] == two.parts[p]).all() for p in ("A", "B", "head"))
 
 
-def test_a_run_learns_and_leaves_everything_in_its_folder(play):
-    folder, _ = play({"rounds": 6, "strategy.name": "fedit", "train.epochs": 3})
+def test_a_run_learns_and_leaves_everything_in_its_folder(simulate):
+    folder, _ = simulate({"rounds": 6, "strategy.name": "fedit", "train.epochs": 3})
     rows = folder.rounds()
     assert [row["round"] for row in rows] == list(range(7))
     assert rows[-1]["accuracy"] > 0.9 > 0.6 > rows[0]["accuracy"]
@@ -62,8 +62,8 @@ def test_a_run_learns_and_leaves_everything_in_its_folder(play):
 
 @pytest.mark.parametrize(("strategy", "parts"), [("ffa", ("B",)), ("fedit", ("A", "B"))])
 @pytest.mark.parametrize("head", ["frozen", "shared", "local"])
-def test_bytes_are_what_the_arithmetic_says(play, strategy, parts, head):
-    folder, grid = play({"strategy.name": strategy, "lora.head": head})
+def test_bytes_are_what_the_arithmetic_says(simulate, strategy, parts, head):
+    folder, grid = simulate({"strategy.name": strategy, "lora.head": head})
     layout = state(folder).layout
     travels = (*parts, "head") if head == "shared" else parts
     values = sum(layout.size(part) for part in travels)
@@ -76,17 +76,17 @@ def test_bytes_are_what_the_arithmetic_says(play, strategy, parts, head):
         assert 0 < reply - (4 * values + HEADER.size + NPY_HEADER) < 500
 
 
-def test_ffa_sends_half_of_fedit_where_modules_are_square(play, tmp_path):
+def test_ffa_sends_half_of_fedit_where_modules_are_square(simulate, tmp_path):
     rows = {}
     for strategy in ("ffa", "fedit"):
-        folder, _ = play({"strategy.name": strategy, "lora.head": "frozen", "run.folder": str(tmp_path / strategy)})
+        folder, _ = simulate({"strategy.name": strategy, "lora.head": "frozen", "run.folder": str(tmp_path / strategy)})
         rows[strategy] = folder.rounds()[-1]
     assert 2 * rows["ffa"]["upload_values"] == rows["fedit"]["upload_values"]
 
 
-def test_a_frozen_a_never_travels(play):
+def test_a_frozen_a_never_travels(simulate):
     """Not one row of A stands in any message, in either direction, in the whole run."""
-    folder, grid = play({"strategy.name": "ffa", "lora.head": "frozen"})
+    folder, grid = simulate({"strategy.name": "ffa", "lora.head": "frozen"})
     final = state(folder)
     rows = [row.tobytes() for a in final.layout.matrices("A", final.parts["A"]) for row in a]
     assert len(rows) == final.layout.slots
@@ -96,8 +96,8 @@ def test_a_frozen_a_never_travels(play):
     assert b[0].tobytes() in grid.log[-1][2]  # the same search finds the B that does travel
 
 
-def test_a_local_head_never_travels_and_each_client_keeps_its_own(play, home):
-    _, grid = play({"lora.head": "local", "strategy.name": "fedit", "rounds": 3})
+def test_a_local_head_never_travels_and_each_client_keeps_its_own(simulate, home):
+    _, grid = simulate({"lora.head": "local", "strategy.name": "fedit", "rounds": 3})
     from safetensors.numpy import load_file
 
     (federation,) = (home / "state").iterdir()
@@ -111,7 +111,7 @@ def test_a_local_head_never_travels_and_each_client_keeps_its_own(play, home):
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
 
 
-def test_the_same_settings_give_the_same_bits_in_any_order_of_replies(play, tmp_path):
+def test_the_same_settings_give_the_same_bits_in_any_order_of_replies(simulate, tmp_path):
     results = []
     for i in range(3):
         shuffle = random.Random(i)
@@ -124,7 +124,7 @@ def test_the_same_settings_give_the_same_bits_in_any_order_of_replies(play, tmp_
             "strategy.name": "fedit",
             "federation.fraction": 0.7,
         }
-        folder, _ = play(values, clients=3, order=order, first_node=1000 * (i + 1))
+        folder, _ = simulate(values, clients=3, order=order, first_node=1000 * (i + 1))
         results.append(state(folder))
     assert same(results[0], results[1])
     assert same(results[0], results[2])
@@ -132,8 +132,8 @@ def test_the_same_settings_give_the_same_bits_in_any_order_of_replies(play, tmp_
 
 
 @pytest.mark.parametrize("codec", ["float16", "int8"])
-def test_codecs_save_bytes_and_still_learn(play, codec):
-    folder, _ = play({"wire.codec": codec, "rounds": 6, "strategy.name": "fedit", "train.epochs": 3})
+def test_codecs_save_bytes_and_still_learn(simulate, codec):
+    folder, _ = simulate({"wire.codec": codec, "rounds": 6, "strategy.name": "fedit", "train.epochs": 3})
     rows = folder.rounds()
     assert rows[-1]["accuracy"] > 0.8
     share = {"float16": 0.5, "int8": 0.25}[codec]
@@ -204,17 +204,17 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(config, tmp_path, n
     assert [r["round"] for r in left] == list(range(9))
 
 
-def test_a_run_may_be_given_more_rounds(play, config, tmp_path):
-    whole, _ = play({"rounds": 4, "run.folder": str(tmp_path / "whole")})
-    play({"rounds": 2})
-    folder, _ = play({"rounds": 4, "run.resume": True})
+def test_a_run_may_be_given_more_rounds(simulate, config, tmp_path):
+    whole, _ = simulate({"rounds": 4, "run.folder": str(tmp_path / "whole")})
+    simulate({"rounds": 2})
+    folder, _ = simulate({"rounds": 4, "run.resume": True})
     assert same(state(folder), state(whole))
 
 
-def test_resuming_a_finished_run_changes_nothing(play):
-    folder, _ = play()
+def test_resuming_a_finished_run_changes_nothing(simulate):
+    folder, _ = simulate()
     before = state(folder)
-    again, grid = play({"run.resume": True})
+    again, grid = simulate({"run.resume": True})
     assert same(state(again), before)
     assert not [kind for kind, *_ in grid.log if kind in (TRAIN, EVALUATE)]
 
@@ -222,40 +222,40 @@ def test_resuming_a_finished_run_changes_nothing(play):
 # -- Errors ---------------------------------------------------------------------------------------
 
 
-def test_a_folder_with_another_run_is_not_touched(play, config):
-    folder, _ = play()
+def test_a_folder_with_another_run_is_not_touched(simulate, config):
+    folder, _ = simulate()
     before = (folder.path / "rounds.jsonl").read_text()
     with pytest.raises(BractError, match="holds another run.*run.resume"):
-        play()
+        simulate()
     with pytest.raises(BractError, match="settings differ.*lora.rank was 2 and is 3"):
-        play({"run.resume": True, "lora.rank": 3})
+        simulate({"run.resume": True, "lora.rank": 3})
     assert (Path(config()["run.folder"]) / "rounds.jsonl").read_text() == before
 
 
-def test_resuming_nothing_is_an_error(play):
+def test_resuming_nothing_is_an_error(simulate):
     with pytest.raises(BractError, match="holds no run to go on with"):
-        play({"run.resume": True})
+        simulate({"run.resume": True})
 
 
-def test_two_processes_cannot_write_one_folder(play, config):
-    folder, _ = play()
+def test_two_processes_cannot_write_one_folder(simulate, config):
+    folder, _ = simulate()
     held = RunFolder(folder.path)
     with pytest.raises(BractError, match="another process is writing"):
-        play({"run.resume": True})
+        simulate({"run.resume": True})
     held.release()
 
 
-def test_a_damaged_checkpoint_is_an_error_not_a_new_start(play):
-    folder, _ = play()
+def test_a_damaged_checkpoint_is_an_error_not_a_new_start(simulate):
+    folder, _ = simulate()
     path = folder.checkpoint
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(BractError, match="damaged"):
-        play({"run.resume": True})
+        simulate({"run.resume": True})
 
 
-def test_too_few_nodes_by_the_deadline(play):
+def test_too_few_nodes_by_the_deadline(simulate):
     with pytest.raises(BractError, match=r"federation.nodes = 5: 3 joined within federation.deadline = 1"):
-        play({"federation.nodes": 5, "federation.deadline": 1.0})
+        simulate({"federation.nodes": 5, "federation.deadline": 1.0})
 
 
 def _card(partition, reply, change):
@@ -304,20 +304,20 @@ def test_clients_that_disagree_are_named_before_any_training(config, change, wor
     assert not Path(run_config["run.folder"]).exists()  # it leaves nothing that the next run would trip over
 
 
-def test_a_client_that_raises_is_named_with_its_own_words(play):
+def test_a_client_that_raises_is_named_with_its_own_words(simulate):
     with pytest.raises(BractError, match=r"node 1000 cannot take part: data.text = 'body': .* it has text"):
-        play({"data.text": "body"})
+        simulate({"data.text": "body"})
     # The run that failed left nothing behind that the next one, in the same folder, would trip over.
     with pytest.raises(BractError, match=r"cannot take part: lora.targets = 'nope': the model has no nope"):
-        play({"lora.targets": "nope"})
+        simulate({"lora.targets": "nope"})
 
 
-def test_a_lost_client_is_named_and_the_run_goes_on(play):
+def test_a_lost_client_is_named_and_the_run_goes_on(simulate):
     def tamper(partition, reply):
         lost = partition == 2 and reply.metadata.message_type == TRAIN
         return None if lost else reply
 
-    folder, _ = play({"federation.deadline": 2.0}, tamper=tamper)
+    folder, _ = simulate({"federation.deadline": 2.0}, tamper=tamper)
     rows = read_rows(folder.path / "clients.jsonl")
     assert {(r["partition"], r["status"], r["reason"]) for r in rows if r["status"] != "merged"} == {
         (2, "failed", "no reply by the deadline")
@@ -325,7 +325,7 @@ def test_a_lost_client_is_named_and_the_run_goes_on(play):
     assert [row["failed"] for row in folder.rounds()] == [0, 1, 1]
 
 
-def test_a_worker_that_died_ends_the_run_at_once(play):
+def test_a_worker_that_died_ends_the_run_at_once(simulate):
     def tamper(partition, reply):
         if reply.metadata.message_type != TRAIN:
             return reply
@@ -333,19 +333,19 @@ def test_a_worker_that_died_ends_the_run_at_once(play):
         return stamp(dead, reply_to_message_id=reply.metadata.reply_to_message_id)
 
     with pytest.raises(BractError, match="a worker process died.*ActorDiedError"):
-        play(tamper=tamper)
+        simulate(tamper=tamper)
 
 
-def test_training_that_diverges_is_refused_at_the_client(play):
+def test_training_that_diverges_is_refused_at_the_client(simulate):
     with pytest.raises(BractError, match=r"no longer finite; try a smaller train.lr"):
-        play({"train.lr": 1e30, "train.optimizer": "sgd"})
+        simulate({"train.lr": 1e30, "train.optimizer": "sgd"})
 
 
-def test_a_client_without_data_abstains(play, tmp_path):
+def test_a_client_without_data_abstains(simulate, tmp_path):
     path = tmp_path / "d.csv"
     lines = ["text,label,site", *(f"my card is lost {i},{'lost' if i % 2 else 'late'},a" for i in range(20))]
     path.write_text("\n".join([*lines, "help me,lost,b"]) + "\n")
-    folder, _ = play(
+    folder, _ = simulate(
         {
             "data.source": f"file:{path}",
             "data.partition": "dirichlet:0.01",
@@ -360,18 +360,18 @@ def test_a_client_without_data_abstains(play, tmp_path):
     assert {r["reason"] for r in abstained} == {"it has no examples to train on"}
 
 
-def test_a_server_side_test_set_is_measured(play, tmp_path):
+def test_a_server_side_test_set_is_measured(simulate, tmp_path):
     test = tmp_path / "test.csv"
     test.write_text("text,label\nmy card is lost,lost\ni need help,help\n")
-    folder, _ = play({"data.test": str(test), "rounds": 1})
+    folder, _ = simulate({"data.test": str(test), "rounds": 1})
     assert all(row["test_accuracy"] in (0.0, 0.5, 1.0) for row in folder.rounds())
 
 
-def test_a_test_label_that_training_never_saw_ends_the_run_before_it_begins(play, tmp_path):
+def test_a_test_label_that_training_never_saw_ends_the_run_before_it_begins(simulate, tmp_path):
     test = tmp_path / "test.csv"
     test.write_text("text,label\nmy card is lost,lost\nwho are you,who\n")
     with pytest.raises(BractError, match="data.test: .*test.csv has labels that training never saw: who"):
-        play({"data.test": str(test)})
+        simulate({"data.test": str(test)})
 
 
 def test_layouts_in_a_checkpoint_are_checked(tmp_path):
@@ -386,25 +386,25 @@ def test_layouts_in_a_checkpoint_are_checked(tmp_path):
     assert again.parts["A"].tolist() == [1, 1]
 
 
-def test_a_run_does_not_go_on_with_others(play, tmp_path):
-    play()
+def test_a_run_does_not_go_on_with_others(simulate, tmp_path):
+    simulate()
     with pytest.raises(BractError, match=r"run.resume: partitions is 5, the run began with 3"):
-        play({"run.resume": True, "rounds": 3}, clients=5)
+        simulate({"run.resume": True, "rounds": 3}, clients=5)
     with pytest.raises(BractError, match=r"rounds = 1: the run is at round 2 already"):
-        play({"run.resume": True, "rounds": 1})
+        simulate({"run.resume": True, "rounds": 1})
 
 
-def test_a_run_does_not_go_on_with_other_labels(play, data_file, tmp_path):
+def test_a_run_does_not_go_on_with_other_labels(simulate, data_file, tmp_path):
     own = tmp_path / "own.csv"
     own.write_text(data_file.read_text())
-    play({"data.source": f"file:{own}"})
+    simulate({"data.source": f"file:{own}"})
     own.write_text(data_file.read_text().replace(",help,", ",zzz,"))
     cache.dataset.cache_clear()  # a later run has workers of its own
     with pytest.raises(BractError, match=r'run.resume: labels is \["late", .*"zzz"\], the run began with \["help"'):
-        play({"data.source": f"file:{own}", "run.resume": True, "rounds": 3})
+        simulate({"data.source": f"file:{own}", "run.resume": True, "rounds": 3})
 
 
-def test_a_round_in_which_all_sampled_abstain_leaves_the_factors_and_goes_on(play, tmp_path):
+def test_a_round_in_which_all_sampled_abstain_leaves_the_factors_and_goes_on(simulate, tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("\n".join(["text,label", *(f"my card {i},{'lost' if i % 2 else 'late'}" for i in range(20))]))
     values = {
@@ -413,35 +413,35 @@ def test_a_round_in_which_all_sampled_abstain_leaves_the_factors_and_goes_on(pla
         "federation.fraction": 0.25,
         "rounds": 8,
     }
-    folder, _ = play(values, clients=4)
+    folder, _ = simulate(values, clients=4)
     rows = folder.rounds()
     assert any(row["abstained"] == 1 and row["clients"] == 0 for row in rows)
     assert rows[-1]["round"] == 8
 
 
-def test_a_silent_node_does_not_hold_up_those_that_are_enough(play):
+def test_a_silent_node_does_not_hold_up_those_that_are_enough(simulate):
     def tamper(partition, reply):
         return None if partition == 2 and reply.metadata.message_type == JOIN else reply
 
     start = time.monotonic()
-    play({"federation.nodes": 2}, tamper=tamper)
+    simulate({"federation.nodes": 2}, tamper=tamper)
     assert time.monotonic() - start < 20
 
 
-def test_without_a_number_those_that_are_there_at_the_deadline_take_part(play):
+def test_without_a_number_those_that_are_there_at_the_deadline_take_part(simulate):
     def tamper(partition, reply):
         if partition != 2 or reply.metadata.message_type != JOIN:
             return reply
         lost = Message(Error(code=5, reason="Node unavailable"), reply_to=reply)
         return stamp(lost, reply_to_message_id=reply.metadata.reply_to_message_id)
 
-    folder, _ = play({"federation.deadline": 2.0}, tamper=tamper)
+    folder, _ = simulate({"federation.deadline": 2.0}, tamper=tamper)
     assert folder.rounds()[-1]["clients"] == 2
 
 
-def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
+def test_the_workers_caches_survive_clients_and_rounds(simulate, monkeypatch):
     """Base model, tokenizer and every shard are loaded once, whatever the number of local rounds."""
-    folder, _ = play({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
+    folder, _ = simulate({"rounds": 4, "model.pooling": "mean", "lora.head-init": "labels"})
     assert len(read_rows(folder.path / "clients.jsonl")) == 12
     assert cache.model.cache_info().misses == 1
     assert cache.dataset.cache_info().misses == 1
@@ -450,11 +450,11 @@ def test_the_workers_caches_survive_clients_and_rounds(play, monkeypatch):
     assert tokens.tokenizer.cache_info().currsize <= 2
 
 
-def test_a_label_column_that_holds_no_labels_never_leaves_the_device(play):
+def test_a_label_column_that_holds_no_labels_never_leaves_the_device(simulate):
     with pytest.raises(BractError, match="data.label = 'text': .* look like no labels"):
-        play({"data.label": "text"})
+        simulate({"data.label": "text"})
 
 
-def test_more_tokens_than_the_model_reads_are_refused_at_the_start(play):
+def test_more_tokens_than_the_model_reads_are_refused_at_the_start(simulate):
     with pytest.raises(BractError, match="data.max-length = 100: the model has 64 positions"):
-        play({"data.max-length": 100})
+        simulate({"data.max-length": 100})

@@ -42,7 +42,7 @@ def test_upload_counts_are_the_papers(roberta, name, rank, billions):
     uploaded = 0
     rng = np.random.default_rng(0)
     parts = {p: rng.normal(size=layout.size(p)).astype(np.float32) for p in ("A", "B")}
-    for round_ in (1, 2):  # a turn of each factor; the other rounds are like them
+    for round_ in (1, 2):  # a round of each factor; the other rounds are like them
         messages = sent(strategy, round_, parts)
         plan = strategy.plan(round_, members[0])
         _, metrics = strategy.aggregate_train(

@@ -1,4 +1,4 @@
-"""LoRA-A2's server: turns, budgets, and changes of selected slots."""
+"""LoRA-A2's server: alternation, budgets, and changes of selected slots."""
 
 import numpy as np
 import pytest

@@ -6,10 +6,10 @@ from bract.cli import main
 from client_app.privacy.ledger import ledger_path
 
 
-def test_the_ledger_is_shown(capfd, play, data_file):
+def test_the_ledger_is_shown(capfd, simulate, data_file):
     assert main.main(["ledger"]) == 0
     assert "no private training has taken place here" in capfd.readouterr().out
-    play({"privacy.unit": "example", "train.batch": 8, "train.steps": 4})
+    simulate({"privacy.unit": "example", "train.batch": 8, "train.steps": 4})
     assert main.main(["ledger"]) == 0
     out = capfd.readouterr().out
     assert out.count("rounds 1 to 2") == 3

@@ -27,8 +27,8 @@ def test_a_folder_that_is_no_app_is_named(fails, tmp_path):
     assert "is no Bract app" in fails("run", str(tmp_path))
 
 
-def test_report_and_compare_are_commands(fails, play, tmp_path):
-    folder, _ = play()
+def test_report_and_compare_are_commands(fails, simulate, tmp_path):
+    folder, _ = simulate()
     assert main.main(["report", str(folder.path)]) == 0
     assert main.main(["compare", str(folder.path), str(folder.path), "-o", str(tmp_path / "c.html")]) == 0
     assert (tmp_path / "c.html").stat().st_size > 1000

@@ -28,14 +28,14 @@ def test_plan_prints_what_the_arithmetic_says(capfd, model_folder, data_file):
 
 
 @pytest.mark.parametrize("name", ["ffa", "fedit", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"])
-def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, play, name):
+def test_plan_is_what_a_run_then_does(capfd, model_folder, data_file, simulate, name):
     values = (
         f"model.name={model_folder} data.source=file:{data_file} lora.rank=2 train.batch=4 rounds=2 data.max-length=32"
         f" strategy.name={name}"
     )
     assert main.main(["plan", ROOT, "--nodes", "3", "-c", values]) == 0
     out = capfd.readouterr().out
-    folder, _ = play({"strategy.name": name})
+    folder, _ = simulate({"strategy.name": name})
     rows = folder.rounds()
     values_up, up, down = (sum(row[k] for row in rows) for k in ("upload_values", "upload_bytes", "download_bytes"))
     assert f"({values_up // 6:,} values" in out

@@ -43,8 +43,8 @@ def test_progress_is_rewritten_in_place_on_a_terminal(capsys, monkeypatch):
     assert "\r\x1b[Kround 1/2: 1 of 2 clients, 3 s\r\x1b[Kround 1/2: 2 of 2" in out
 
 
-def test_the_result_is_a_short_table(capsys, play):
-    folder, _ = play()
+def test_the_result_is_a_short_table(capsys, simulate):
+    folder, _ = simulate()
     capsys.readouterr()
     console.show_result(folder.path)
     out = capsys.readouterr().out
@@ -54,10 +54,10 @@ def test_the_result_is_a_short_table(capsys, play):
     assert f"{total:,}" in out
 
 
-def test_the_last_lines_say_what_is_private_and_what_that_cost(capsys, play, tmp_path):
-    plain, _ = play({"run.folder": str(tmp_path / "plain")})
+def test_the_last_lines_say_what_is_private_and_what_that_cost(capsys, simulate, tmp_path):
+    plain, _ = simulate({"run.folder": str(tmp_path / "plain")})
     values = {"privacy.unit": "example", "train.batch": 8, "train.steps": 2}
-    private, _ = play({**values, "run.folder": str(tmp_path / "private")})
+    private, _ = simulate({**values, "run.folder": str(tmp_path / "private")})
     capsys.readouterr()
     console.show_result(plain.path)
     assert "privacy   none: nothing bounds" in capsys.readouterr().out

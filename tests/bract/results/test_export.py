@@ -23,9 +23,9 @@ CASES = [("native", "random"), ("mean", "labels"), ("cls", "random")]
 VARIANTS = ["lora", "rslora", "vera"]
 
 
-def trained(play, pooling, head_init, strategy="fedit", variant="lora"):
+def trained(simulate, pooling, head_init, strategy="fedit", variant="lora"):
     values = {"model.pooling": pooling, "lora.head-init": head_init, "strategy.name": strategy, "lora.head": "shared"}
-    folder, _ = play({**values, "lora.variant": variant, "lora.rank": 4, "train.epochs": 2})
+    folder, _ = simulate({**values, "lora.variant": variant, "lora.rank": 4, "train.epochs": 2})
     return folder
 
 
@@ -42,8 +42,8 @@ def the_runs_own(folder):
 
 @pytest.mark.parametrize(("pooling", "head_init"), CASES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_bract_load_gives_the_runs_logits(play, pooling, head_init, variant):
-    folder = trained(play, pooling, head_init, variant=variant)
+def test_bract_load_gives_the_runs_logits(simulate, pooling, head_init, variant):
+    folder = trained(simulate, pooling, head_init, variant=variant)
     own = the_runs_own(folder)
     loaded = bract.load(folder.adapter)
     assert np.abs(loaded.logits(TEXTS) - own).max() < 1e-5
@@ -52,9 +52,9 @@ def test_bract_load_gives_the_runs_logits(play, pooling, head_init, variant):
 
 @pytest.mark.parametrize(("pooling", "head_init"), CASES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_model_cards_own_lines_give_the_runs_logits(play, pooling, head_init, variant):
+def test_the_model_cards_own_lines_give_the_runs_logits(simulate, pooling, head_init, variant):
     """What the card shows in plain transformers and PEFT is run as it stands, word for word."""
-    folder = trained(play, pooling, head_init, variant=variant)
+    folder = trained(simulate, pooling, head_init, variant=variant)
     card = (folder.adapter / "README.md").read_text()
     code = re.findall(r"```python\n(.*?)```", card, re.S)[1]
     code = code.replace("THIS_FOLDER", str(folder.adapter)).replace('["a text"]', repr(TEXTS))
@@ -70,8 +70,8 @@ def test_the_model_cards_own_lines_give_the_runs_logits(play, pooling, head_init
     assert np.abs(own - own[0]).max() > 0.01  # the texts do differ: the comparison means something
 
 
-def test_the_card_says_what_was_trained(play):
-    folder = trained(play, "native", "random", "ffa")
+def test_the_card_says_what_was_trained(simulate):
+    folder = trained(simulate, "native", "random", "ffa")
     card = (folder.adapter / "README.md").read_text()
     assert "Method `ffa`, 3 clients, 2 rounds, rank 4." in card
     assert f"{folder.rounds()[-1]['accuracy']:.4f}" in card

@@ -369,8 +369,8 @@ def test_long_run_has_room_for_its_labels(tmp_path: Path) -> None:
     assert "70.0%" in page.words["text"]
 
 
-def test_the_report_compares_clients(play):
-    folder, _ = play({"strategy.name": "lora-a2", "lora.rank": 4, "rounds": 2})
+def test_the_report_compares_clients(simulate):
+    folder, _ = simulate({"strategy.name": "lora-a2", "lora.rank": 4, "rounds": 2})
     page = (folder.path / "report.html").read_text()
     assert "Clients compared" in page
     assert "Overlap of slots" in page

@@ -44,7 +44,7 @@ def test_what_is_accounted_for_is_what_is_counted_for_every_size(monkeypatch, tr
 
 @pytest.mark.parametrize("unit", ["none", "example", "client"])
 @pytest.mark.parametrize("strategy", ["ffa", "lora-a2"])
-def test_the_estimate_says_what_clients_then_train(play, config, unit, strategy):
+def test_the_estimate_says_what_clients_then_train(simulate, config, unit, strategy):
     values = {
         "privacy.unit": unit,
         "privacy.delta": 1e-3,
@@ -59,7 +59,7 @@ def test_the_estimate_says_what_clients_then_train(play, config, unit, strategy)
     told = [int(number) for number in re.search(r"(\d+) to (\d+) steps", line).groups()]
     probe = re.search(r"after a probe of (\d+) to (\d+)", line)
     before = [int(number) for number in probe.groups()] if probe else [0, 0]
-    folder, _ = play(values)
+    folder, _ = simulate(values)
     trained = [row["steps"] for row in read_rows(folder.path / "clients.jsonl")]
     assert (min(trained), max(trained)) == tuple(told)
     assert (before == [0, 0]) == (strategy == "ffa")

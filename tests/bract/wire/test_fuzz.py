@@ -90,18 +90,18 @@ def test_payloads():
     """Their bytes, their header alone, and the array's own header that Flower carries."""
     rng, taken, count = random.Random(0), 0, 0
     seeds = list(sent())
-    for turn in range(60_000):
-        parts, data = seeds[turn % len(seeds)]
+    for number in range(60_000):
+        parts, data = seeds[number % len(seeds)]
         raw = data.tobytes()
-        cut = len(raw) if turn % 3 else HEADER.size + 1
+        cut = len(raw) if number % 3 else HEADER.size + 1
         raw = mutated(raw[:cut], rng) + raw[cut:]
         no, found = refused(unpack, LAYOUT, np.frombuffer(raw, np.uint8), round=3, parts=parts)
         count += 1
         if not no:
             taken += 1
             right(found, parts)
-    for turn in range(20_000):
-        parts, data = seeds[turn % len(seeds)]
+    for number in range(20_000):
+        parts, data = seeds[number % len(seeds)]
         array = payload_record(data)[PAYLOAD]
         array = Array("uint8", array.shape, array.stype, mutated(array.data, rng))
         content = RecordDict({PAYLOAD: ArrayRecord({PAYLOAD: array})})
@@ -125,8 +125,8 @@ def test_plans_and_privacy_spending():
     ]
     numbers = {"epsilon": 1.5, "sigma": 2.0, "sample_rate": 0.1, "steps": 5, "rounds": 1, "limit": None}
     line = json.dumps({**numbers, "uses": [[2.0, 0.1, 5]]})
-    for turn in range(10_000):
-        text = mutated(str(plans[turn % 3].to_record()[KEY]).encode(), rng).decode("utf-8", "replace")
+    for number in range(10_000):
+        text = mutated(str(plans[number % 3].to_record()[KEY]).encode(), rng).decode("utf-8", "replace")
         no, plan = refused(Plan.from_record, {KEY: text}, LAYOUT.slots)
         if not no:
             assert set(plan.sends) <= set(PARTS)

@@ -151,14 +151,14 @@ def test_what_a_killed_writer_left_is_swept_away(asked):
     assert not left.exists()
 
 
-def test_without_a_place_to_write_each_worker_keeps_what_it_plays(asked, play, caplog):
+def test_without_a_place_to_write_each_worker_keeps_what_it_plays(asked, simulate, caplog):
     home().write_text("no folder")
     assert anew(*asked()) is None
     assert "workers share no tokenised texts" in caplog.text
     home().unlink()
     (home() / "tokens").mkdir(parents=True)
     (home() / "tokens" / "lock").mkdir()
-    play()
+    simulate()
     assert not files()
 
 
@@ -185,25 +185,25 @@ def test_two_workers_at_once_make_one_file(asked, tmp_path):
     assert len(files()) == 1
 
 
-def test_a_run_on_shared_texts_is_the_same_to_the_bit(asked, play, tmp_path):
-    one, _ = play({"run.folder": str(tmp_path / "one")})
+def test_a_run_on_shared_texts_is_the_same_to_the_bit(asked, simulate, tmp_path):
+    one, _ = simulate({"run.folder": str(tmp_path / "one")})
     assert len(files()) == 1
     cache.simulated = lambda: False  # the fixture puts it back
     cache.shared.cache_clear()
-    two, _ = play({"run.folder": str(tmp_path / "two")})
+    two, _ = simulate({"run.folder": str(tmp_path / "two")})
     states = [Checkpoint.load(folder.checkpoint).parts for folder in (one, two)]
     assert states[0].keys() == states[1].keys()
     assert all((vector == states[1][part]).all() for part, vector in states[0].items())
 
 
-def test_outside_a_simulation_nothing_is_written(play):
-    play({"rounds": 1})
+def test_outside_a_simulation_nothing_is_written(simulate):
+    simulate({"rounds": 1})
     assert not (home() / "tokens").exists()
 
 
-def test_what_a_node_holds_itself_is_never_written(asked, play, tmp_path):
+def test_what_a_node_holds_itself_is_never_written(asked, simulate, tmp_path):
     sites = {}
     for site in range(CLIENTS):
         sites[site] = {"data-path": str(tiny_data(tmp_path / f"site{site}.csv", copies=3))}
-    play({"data.source": "node", "data.labels": "", "data.holdout": 0.0, "rounds": 1}, node_config=sites)
+    simulate({"data.source": "node", "data.labels": "", "data.holdout": 0.0, "rounds": 1}, node_config=sites)
     assert not (home() / "tokens").exists()

@@ -51,28 +51,28 @@ def wait(true, seconds=60):
         time.sleep(0.05)
 
 
-def test_a_run_by_the_trainer_gives_the_same_bits_and_runs_no_code_of_the_server_s(play, node, monkeypatch, tmp_path):
+def test_a_run_by_the_trainer_gives_the_same_bits_and_runs_no_code_of_the_server(simulate, node, monkeypatch, tmp_path):
     values = {"strategy.name": "fedsa", "lora.head": "local"}
-    folder, _ = play(values)
+    folder, _ = simulate(values)
     here = Checkpoint.load(folder.checkpoint)
     with trainer(node) as process:
         monkeypatch.setattr("tests.harness.client_app", node.answer)  # nothing is answered in this process
-        folder, _ = play({**values, "run.folder": str(tmp_path / "other")})
+        folder, _ = simulate({**values, "run.folder": str(tmp_path / "other")})
         assert process.poll() is None
     there = Checkpoint.load(folder.checkpoint)
     assert all((here.parts[part] == there.parts[part]).all() for part in here.parts)
     assert node.taken.count("train") == 2 * 3
 
 
-def test_what_goes_wrong_there_is_said_by_the_reply_and_it_goes_on(play, node, monkeypatch):
+def test_what_goes_wrong_there_is_said_by_the_reply_and_it_goes_on(simulate, node, monkeypatch):
     with trainer(node) as process:
         monkeypatch.setattr("tests.harness.client_app", node.answer)
         for _ in range(2):
             with pytest.raises(BractError, match="there is no file /nowhere/at.csv"):
-                play({"data.source": "file:/nowhere/at.csv"})
+                simulate({"data.source": "file:/nowhere/at.csv"})
         with pytest.raises(AnsweredError, match="No query function registered with name 'other'"):
             node.answer(message("query.other"), context())
-        play({"rounds": 1})
+        simulate({"rounds": 1})
         assert process.poll() is None
 
 
