@@ -1,6 +1,6 @@
 """One local round, from a message's content to the reply's: the way that a client's data walks, from top to bottom.
 
-    decode -> lay in -> budget -> select -> train -> finish -> keep -> encode
+    decode -> load -> budget -> select -> train -> finish -> keep -> encode
 
 What a client does beyond training the parts of its plan, the plan's directives do; no method is known here.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from bract.adapter.layout import Parts
-from bract.directives.directive import Finish, Probed, Selection, Slots
+from bract.directives.directive import Directive, Finish, Probed, Selection, Slots
 from bract.errors import BractError
 from bract.models.lora_model import LoraModel
 from bract.settings.steps import Steps, steps_in_round
@@ -22,7 +22,7 @@ from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.engine.independence import require_independent
 from client_app.privacy.budget import Private, abstained, charged
-from client_app.request import decode, lay_in, own_state, parts_of
+from client_app.request import decode, load_parts, own_state, parts_of
 from client_app.state import ClientState, Kept
 from client_app.training.loop import Phase, Trained, train
 
@@ -46,7 +46,7 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
         return abstained(why)
     model = client.model()
     with own_state(plan, client.partition, client.layout) as kept:
-        carried = lay_in(model, client.layout, request, kept, client.first())
+        carried = load_parts(model, client.layout, request, kept, client.first())
         if not client.private:
             return walk(LocalRound(client, plan, model, carried))
         require_independent(model, pad=pad_id(client.shape.place))
@@ -71,10 +71,10 @@ def declined(client: Client, plan: Plan) -> str:
 
 
 def walk(local: LocalRound) -> RecordDict:
-    """Train what is laid in, keep what stays, and make the reply."""
+    """Train what was loaded, keep what stays, and make the reply."""
     plan, layout, model = local.plan, local.client.layout, local.model
     before, steps = parts_of(model, layout), count_steps(local)
-    slots = select(local, before, steps)
+    slots = select(local, before)
     trained = fit(local, slots, steps.training)
     after: Parts = {part: model.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
     for part, vector in after.items():
@@ -94,15 +94,18 @@ def count_steps(local: LocalRound) -> Steps:
     return steps_in_round(settings, len(local.client.shard.train), local.plan.do, private=False)
 
 
-def select(local: LocalRound, before: Parts, steps: Steps) -> Slots | None:
+def select(local: LocalRound, before: Parts) -> Slots | None:
     """The slots that train and travel, by the directives that decide it; the model stands where training starts."""
-    layout, model, slots = local.client.layout, local.model, local.carried
-
-    def probe(*, gradients: bool) -> Probed:
-        found = fit(local, local.carried, steps.before, stream=2, gradients=gradients, shaped=False)
-        return Probed(parts_of(model, layout), found.gradients)
+    client, layout, model, slots = local.client, local.client.layout, local.model, local.carried
+    train_settings, examples = client.settings.train, len(client.shard.train)
 
     for directive in local.plan.do:
+
+        def probe(*, gradients: bool, directive: Directive = directive) -> Probed:
+            count = steps_in_round(train_settings, examples, [directive], private=client.private).before
+            found = fit(local, local.carried, count, stream=2, gradients=gradients, shaped=False)
+            return Probed(parts_of(model, layout), found.gradients)
+
         found: Selection = directive.select(layout, local.plan.scope(layout.slots), before, slots, probe)
         slots = found.slots
         for part, vector in found.start.items():
@@ -121,6 +124,8 @@ def fit(
 ) -> Trained:
     """Train the plan's parts in place on this client's examples."""
     client, plan = local.client, local.plan
+    if local.private is not None:
+        local.private.take(steps)
     shapings = [d.shaping(client.layout, slots) for d in plan.do] if shaped else []
     return train(
         local.model,

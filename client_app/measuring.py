@@ -15,7 +15,7 @@ from bract.wire.messages import METRICS, REPORT
 from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.privacy.budget import abstained, require_answered
-from client_app.request import decode, kept_before, lay_in, parts_of
+from client_app.request import decode, kept_before, load_parts, parts_of
 from client_app.training.loop import Phase, train
 
 WARNING = 30
@@ -25,11 +25,12 @@ def evaluate(client: Client, content: RecordDict) -> RecordDict:
     """Measure the model that the plan describes on this client's held-out part."""
     request = decode(content, client.layout, client.rank, client.partition)
     plan = request.plan
+    require_as_set(client, plan)
     kept = kept_before(plan, client.partition, client.layout, plan.round + 1)
     if kept.round and client.private:
         require_answered(client.account, plan.federation, kept.round)
     model = client.model()
-    lay_in(model, client.layout, request, kept, client.first())
+    load_parts(model, client.layout, request, kept, client.first())
     holdout = client.shard.holdout
     sums = client.task.measure(model, holdout) if len(holdout) else None
     if plan.keeps and plan.round == client.settings.rounds:
@@ -37,6 +38,13 @@ def evaluate(client: Client, content: RecordDict) -> RecordDict:
     if sums is None:
         return abstained("it holds no examples out")
     return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(dict(sums))})
+
+
+def require_as_set(client: Client, plan: Plan) -> None:
+    """A personal phase trains unprotected: as the run's settings say, which the statement is made of, or never."""
+    asked, told = sum(directive.afterwards() for directive in plan.do), client.settings.strategy.personal_steps
+    if asked not in (0, told):
+        raise BractError(f"the plan asks for a personal phase of {asked} steps, strategy.personal-steps is {told}")
 
 
 def export(client: Client, model: LoraModel, plan: Plan, sums: Sums | None) -> None:

@@ -1,4 +1,4 @@
-"""What a message asks of a client: read, checked against what it has, and laid into the model."""
+"""What a message asks of a client: read, checked against what it has, and loaded into the model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -49,7 +49,8 @@ def kept_before(plan: Plan, partition: int, layout: Layout, before: int) -> Kept
     state = ClientState(plan.federation, partition)
     kept = state.load(layout, before)
     if plan.remembers and kept.round < plan.joined:
-        what = f"its own {' and '.join(plan.keeps)}" if plan.keeps else "its rank"
+        kept_by = next((directive.remembers for directive in plan.do if directive.remembers), "")
+        what = f"its own {' and '.join(plan.keeps)}" if plan.keeps else kept_by
         raise BractError(
             f"client {partition}: {what} of round {plan.joined} should be under {state.folder} and is not; "
             "restore it, or start a new run"
@@ -64,7 +65,7 @@ def own_state(plan: Plan, partition: int, layout: Layout) -> Iterator[Kept]:
         yield kept_before(plan, partition, layout, plan.round)
 
 
-def lay_in(model: LoraModel, layout: Layout, request: Request, kept: Kept, first: Parts) -> Slots | None:
+def load_parts(model: LoraModel, layout: Layout, request: Request, kept: Kept, first: Parts) -> Slots | None:
     """Set every part of the model as the plan says; the slots that the client carries (None: all).
 
     A part is what was received, else what was kept, else its first values; slots that the client does not carry are

@@ -69,7 +69,11 @@ def estimate(settings: Settings, clients: int) -> list[str]:
     plan, later = strategy.plan(1, everyone[0]), strategy.plan(2, everyone[0])
     private = settings.privacy.unit == "example"
     steps = [steps_in_round(settings.train, count, plan.do, private=private) for count in examples]
-    before = [directive.steps_called for directive in plan.do if directive.steps(settings.train, 1)]
+    before = [
+        (one.steps_called, [steps_in_round(settings.train, n, [one], private=private).before for n in examples])
+        for one in plan.do
+        if one.steps(settings.train, 1)
+    ]
     sure = {directive.expects()[0] for directive in (*plan.do, *later.do)} - {""}
     about = f"{min(sure)} " if sure else ""
     empty = sum(count == 0 for count in examples)
@@ -84,7 +88,7 @@ def estimate(settings: Settings, clients: int) -> list[str]:
         + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
         f"{steps[-1].training} steps of {settings.train.batch} in each"
-        + "".join(f", after {what} of {steps[0].before} to {steps[-1].before}" for what in before),
+        + "".join(f", after {what} of {counts[0]} to {counts[-1]}" for what, counts in before),
         *(
             client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
             if settings.privacy.unit == "client"

@@ -40,8 +40,12 @@ def imports(path: Path) -> frozenset[str]:
 
 
 def files(place: Path) -> Iterator[Path]:
-    """A room's files; `__init__.py` only says what lives there."""
-    return (path for path in sorted(place.rglob("*.py")) if path.name != "__init__.py")
+    """A room's files; of `__init__.py` those that do more than to say what lives there."""
+    return (path for path in sorted(place.rglob("*.py")) if path.name != "__init__.py" or _has_code(path))
+
+
+def _has_code(path: Path) -> bool:
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
 
 
 def packages(*rooms: str) -> list[Path]:
@@ -50,7 +54,8 @@ def packages(*rooms: str) -> list[Path]:
 
 
 def named(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    """A module's name; a package's is that of its folder."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache

@@ -62,7 +62,7 @@ def test_a_method_whose_clients_do_something_new_is_two_files(toys, simulate, co
     assert folder.rounds()[-1]["epsilon"] > 0
 
 
-def test_a_client_that_does_not_know_a_directive_says_so(toys, simulate, monkeypatch):
+def test_a_client_that_does_not_know_a_directive_says_so(toys, simulate, monkeypatch, home):
     """As one of an older version would: by name, with what it knows, and nothing is trained."""
     from bract.wire.plan import Plan
 
@@ -74,7 +74,8 @@ def test_a_client_that_does_not_know_a_directive_says_so(toys, simulate, monkeyp
 
     monkeypatch.setattr(Plan, "from_record", staticmethod(older))
     with pytest.raises(BractError, match="directive 'decay', which this version does not know; it knows select, prune"):
-        simulate({"strategy.name": "decayed", "rounds": 1})
+        simulate({"strategy.name": "decayed", "rounds": 1, "privacy.unit": "example", "privacy.delta": 1e-3})
+    assert not list((home / "ledger").glob("*.json"))
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ A plan carries directives. A directive is a frozen dataclass in a file of its ow
 the client. A client calls the hooks of all directives of a plan in this order, and knows no directive by name:
 
     check       is it possible, and is it what the plan can ask for?      when a plan is read
-    carried     which slots the client still has                          before the model is laid in
+    carried     which slots the client still has                          before the model is loaded
     steps       optimizer steps that it takes before training             when the budget is asked
     select      which slots train and travel; may train for its steps     before training
-    shaping     a term that is added to every gradient                    after clip and noise, before the optimizer
+    shaping     a term that is added to a step's gradient, not a probe's  after clip and noise, before the optimizer
     finish      which slots are left, what is remembered                  once, after training
     afterwards  steps of a last phase of which nothing leaves             after the last round
 
@@ -50,7 +50,10 @@ class Probed:
 
 
 class Probe(Protocol):
-    """Trains the plan's parts for the directive's own steps, unmasked, from where they are."""
+    """Trains the plan's parts for the steps that the directive said, unmasked, from where they are.
+
+    Under privacy a second call is beyond what was charged, and refused.
+    """
 
     def __call__(self, *, gradients: bool) -> Probed:
         """Train, and say what came of it; `gradients`: with the mean over the steps."""
@@ -84,7 +87,7 @@ class Directive:
     name: ClassVar[str]
     reads: ClassVar[Literal["values", "noisy", "data"]] = "values"
     decides_slots: ClassVar[bool] = False  # at most one directive of a plan does
-    keeps_notes: ClassVar[bool] = False  # it remembers something on the client's disk
+    remembers: ClassVar[str] = ""  # what it keeps on the client's disk, in words
     steps_called: ClassVar[str] = "steps"  # what an estimate calls those before training
     measures: ClassVar[bool] = False  # it also counts where the model is measured and not trained
 
@@ -109,7 +112,7 @@ class Directive:
         return Selection(slots)
 
     def shaping(self, layout: Layout, slots: Slots | None) -> Shaping | None:
-        """A term of every step's gradient, of the values alone."""
+        """A term of the gradient in every step of training, of the values alone; a probe's steps have none."""
         return None
 
     def finish(self, layout: Layout, slots: Slots | None, before: Parts, after: Parts) -> Finish:

@@ -11,8 +11,9 @@ from bract.errors import BractError
 class PersonalPhase(Directive):
     """So many steps, without noise, of what the plan keeps with the client.
 
-    It reads the data unprotected. Guaranteed: nothing that comes of it leaves the client: not its result, not its
-    measure, not even that it failed; and the client's state stays as the rounds left it, so that a run may go on.
+    It reads the data unprotected. Guaranteed: nothing that comes of it leaves the client but how long it took: not its
+    result, not its measure, not even that it failed; and the client's state stays as the rounds left it, so that a run
+    may go on. A client refuses another number of steps than the run's settings have.
     """
 
     count: int

@@ -33,7 +33,7 @@ class Prune(Directive):
 
     name: ClassVar[str] = "prune"
     decides_slots: ClassVar[bool] = True
-    keeps_notes: ClassVar[bool] = True
+    remembers: ClassVar[str] = "its rank"
     measures: ClassVar[bool] = True
 
     def check(self, scope: Scope) -> None:
@@ -51,7 +51,11 @@ class Prune(Directive):
         """The first ranks of every module, no more than it was left with."""
         if slots is None or not np.array_equal(slots, layout.first(rank_of(layout, slots))):
             raise BractError("the plan prunes slots that are not the first ranks of every module")
-        return np.intersect1d(slots, layout.first(int(notes[RANK]))) if RANK in notes else slots
+        if RANK not in notes:
+            return slots
+        if not notes[RANK].isdecimal():
+            raise BractError(f"the rank in the client's state is damaged: {notes[RANK]!r:.40}")
+        return np.intersect1d(slots, layout.first(int(notes[RANK])))
 
     def shaping(self, layout: Layout, slots: Slots | None) -> Shaping | None:
         """The gradient of penalty · size; none where nothing is left to prune."""

@@ -32,7 +32,7 @@ from bract.models import base_model
 from bract.settings.schema import Settings
 
 # The last part of a module's name, by which `lora.targets = attention` finds query and value in
-# the architectures of transformers (c_attn holds query, key and value in one map).
+# the architectures of transformers (c_attn holds query, key and value in one layer).
 ATTENTION = {"query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "q", "v", "c_attn"}
 
 # PEFT's own choices, made on purpose here: VeRA's frozen matrices come from a key, not from a file.

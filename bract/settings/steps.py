@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from bract.errors import BractError
 from bract.settings.schema import TrainSettings
 
 # A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
@@ -53,4 +54,7 @@ def steps_in_round(train: TrainSettings, examples: int, before: Iterable[Before]
     counts = [(one.steps(train, epoch), one.within) for one in before]
     first = sum(count for count, _ in counts)
     own = train.steps or train.epochs * epoch
-    return Steps(first, own - sum(count for count, within in counts if within))
+    left = own - sum(count for count, within in counts if within)
+    if left < 0:
+        raise BractError(f"{first} steps before training are more than the {own} of a round that they are part of")
+    return Steps(first, left)

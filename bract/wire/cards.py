@@ -1,11 +1,12 @@
 """What a client says of itself before any training: who it is, and what all clients must have in common."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from bract.adapter.layout import Layout
 from bract.errors import BractError
+from bract.version import version
 
 LONGEST = 4 << 20  # characters of a card; one with a thousand labels has some 50,000
 
@@ -55,6 +56,8 @@ class ClientCard:
         if len(text) > LONGEST:
             raise BractError(f"it has {len(text)} bytes")
         value = json.loads(text)
+        if str(value["version"]) != version() and not value.keys() >= {field.name for field in fields(ClientCard)}:
+            raise BractError(f"it is of Bract {value['version']!s:.40}, this is {version()}")
         card = ClientCard(
             partition=int(value["partition"]),
             partitions=int(value["partitions"]),
@@ -71,6 +74,8 @@ class ClientCard:
         )
         if card.pooling not in ("native", "mean", "cls") or card.head_init not in ("random", "labels"):
             raise BractError("it names an unknown kind of head")
+        if not 1 <= card.outputs < 1 << 24 or len(card.labels) not in (0, card.outputs):
+            raise BractError("the size of its head is out of bounds, or not that of its labels")
         if card.rank is not None and not 0 < card.rank <= 4096:
             raise BractError("its rank is out of bounds")
         if not 0 <= card.partition < card.partitions:

@@ -62,7 +62,7 @@ class Plan:
     @property
     def remembers(self) -> bool:
         """Whether something of this round stays on the client's disk."""
-        return bool(self.keeps) or any(directive.keeps_notes for directive in self.do)
+        return bool(self.keeps) or any(directive.remembers for directive in self.do)
 
     def measuring(self) -> "Plan":
         """The same model, to be measured and not trained."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,18 @@ from client_app.privacy.ledger import Entry, Ledger, opened, request_digest
 
 @dataclass(frozen=True)
 class Private:
-    """How the gradients of a private training are made."""
+    """How the gradients of a private training are made, for no more steps than were charged."""
 
     mechanism: Mechanism
     noise: SecureNoise
     groups: str = "all"
+    taken: list[int] = field(default_factory=list)
+
+    def take(self, steps: int) -> None:
+        """Before they are drawn: so many of the steps that were charged."""
+        if steps < 0 or sum(self.taken) + steps > self.mechanism.steps:
+            raise BractError(f"{steps} more steps would be beyond the {self.mechanism.steps} that were charged")
+        self.taken.append(steps)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Account:
     limit: Limit | None
 
     def mechanism(self, plan: Plan) -> Mechanism:
-        """What this run's settings mean for this client; the same in every round."""
+        """What this run's settings mean for this client; the same in every round with these directives."""
         rounds = self.settings.privacy.joins or self.settings.rounds
         return find(self.settings.privacy, self.settings.train, self.examples, rounds, plan.do)
 

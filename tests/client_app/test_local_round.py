@@ -1,10 +1,15 @@
 """A client obeys its plan: truncation, selection, pruning, what it keeps and what it refuses."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
 
 from bract.adapter.initial import draw
+from bract.directives import registry
+from bract.directives.directive import Directive, Selection
+from bract.directives.personal import PersonalPhase
 from bract.directives.prune import Prune
 from bract.directives.select import Select, best, scores
 from bract.errors import BractError
@@ -13,7 +18,7 @@ from bract.settings.schema import TrainSettings
 from bract.settings.steps import Steps, steps_in_round
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.tokens import pad_id
-from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
+from bract.wire.messages import PAYLOAD, PLAN, REPORT, get_payload, payload_record
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
 from client_app.client import Client
@@ -223,3 +228,36 @@ def test_state_of_another_layout_is_named_and_stays(client):
     with pytest.raises(BractError, match=f"local state .* belongs to layout {other.fingerprint.hex()}, this run has"):
         train_round(me, content(me, plan, parts_of(me.layout)))
     assert (state.load(other, 2).parts["B"] == 1).all()
+
+
+def test_a_personal_phase_that_the_settings_do_not_have_is_refused(client):
+    """It trains unprotected, and the statement and the model's card speak of it by the settings alone."""
+    me = client({"rounds": 1, "strategy.name": "fedsa", "strategy.personal-steps": 3})
+    plan = Plan(1, "f", (), (), ("A",), ("B", "head"), do=(PersonalPhase(4),))
+    with pytest.raises(BractError, match="asks for a personal phase of 4 steps, strategy.personal-steps is 3"):
+        evaluate(me, content(me, plan, parts_of(me.layout)))
+
+
+@dataclass(frozen=True)
+class Greedy(Directive):
+    """Probes twice for what it said that it takes once."""
+
+    name = "greedy"
+    reads = "noisy"
+
+    def steps(self, train, epoch):
+        return 2
+
+    def select(self, layout, scope, before, slots, probe):
+        probe(gradients=False)
+        probe(gradients=False)
+        return Selection(slots)
+
+
+def test_no_directive_trains_beyond_what_was_charged(client, monkeypatch):
+    monkeypatch.setitem(registry.DIRECTIVES, "greedy", Greedy)
+    me = client({"privacy.unit": "example", "privacy.delta": 1e-3, "privacy.epsilon": 50.0, "train.steps": 1})
+    plan = Plan(1, "f", ("B",), ("B",), ("B",), do=(Greedy(),))
+    reply = train_round(me, content(me, plan, parts_of(me.layout)))
+    assert "2 more steps would be beyond the 3 that were charged" in str(reply[REPORT]["reason"])
+    assert PAYLOAD not in reply

@@ -49,7 +49,10 @@ class Regression:
 
     def examples(self, table: Table, rows: Rows, outputs: Outputs, place: str, length: int) -> Examples:
         """Numbers as they are."""
-        numbers = np.array([float(cell) for cell in table.take("label", rows)], dtype=np.float32)
+        try:
+            numbers = np.array([float(cell) for cell in table.take("label", rows)], dtype=np.float32)
+        except ValueError:  # whose words would have the cell in them, and errors leave the client
+            raise BractError("data.label: the column holds something that is no number") from None
         return Examples(tokenise(table.take("text", rows), place, length), numbers)
 
     def losses(self, model: Any, ids: Any, mask: Any, targets: Any) -> Any:

@@ -288,6 +288,8 @@ def _card(partition, reply, change):
         ({"labels": None}, r"card that cannot be read \(TypeError\)"),
         ({"layout": {}}, "bad card: not an adapter layout"),
         ({"rank": -1}, "bad card: its rank is out of bounds"),
+        ({"outputs": 10**15, "labels": []}, "bad card: the size of its head is out of bounds"),
+        ({"outputs": 5}, "bad card: the size of its head is out of bounds, or not that of its labels"),
         ({"rank": []}, r"card that cannot be read \(TypeError\)"),
         ({"partition": 0}, r"nodes 1000 and 1007 both have partition-id=0"),
     ],

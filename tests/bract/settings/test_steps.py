@@ -1,10 +1,13 @@
 """Steps are counted once: what is estimated is what is trained, and what is accounted for."""
 
+import json
+import math
 import re
 
 import pytest
 
 from bract.directives.select import Select
+from bract.errors import BractError
 from bract.privacy import mechanism as mechanism_module
 from bract.privacy.mechanism import find
 from bract.results.run_folder import read_rows
@@ -32,14 +35,25 @@ def test_steps_by_hand():
 
 @pytest.mark.parametrize("do", [(), (Select(4),), (Select(4, reuse=True),), (Select(4, "released"),)])
 @pytest.mark.parametrize("train", [TrainSettings(steps=0, epochs=2), TrainSettings(steps=7)])
-def test_what_is_accounted_for_is_what_is_counted_for_every_size(monkeypatch, train, do):
-    """All 1,936 sizes from 65 to 2,000 examples; once 1,110 of them had another number in the estimate."""
+def test_what_is_accounted_for_is_what_the_rule_says_for_every_size(monkeypatch, train, do):
+    """All 1,936 sizes from 65 to 2,000 examples, against the rule written out; the estimate once had another."""
     monkeypatch.setattr(mechanism_module, "noise_for", lambda *_: 1.0)  # the search for it takes a second a size
     privacy = PrivacySettings(delta=1e-6)
     for examples in range(65, 2001):
         mechanism = find(privacy, train, examples, 1, do)
+        rate = min(1.0, 2.0 ** (round(4 * math.log2(64 / examples)) / 4))
+        epoch = math.ceil(1 / rate)
+        training = train.steps or train.epochs * epoch
+        probe = (min(epoch, math.ceil(train.steps / 5)) if train.steps else epoch) if do and do[0].probes else 0
+        assert mechanism.rate == rate
+        assert (mechanism.before, mechanism.steps) == (probe, training if do and do[0].within else training + probe)
         counted = steps_in_round(train, examples, do, private=True)
         assert (mechanism.before, mechanism.steps) == (counted.before, counted.total)
+
+
+def test_steps_before_training_cannot_be_more_than_the_round_that_they_are_part_of():
+    with pytest.raises(BractError, match="steps before training are more than the 10 of a round"):
+        steps_in_round(TrainSettings(steps=10), 64 * 3, [Select(1, reuse=True)] * 6, private=False)
 
 
 @pytest.mark.parametrize("unit", ["none", "example", "client"])
@@ -63,3 +77,6 @@ def test_the_estimate_says_what_clients_then_train(simulate, config, unit, strat
     trained = [row["steps"] for row in read_rows(folder.path / "clients.jsonl")]
     assert (min(trained), max(trained)) == tuple(told)
     assert (before == [0, 0]) == (strategy == "ffa")
+    if unit == "example":  # what was charged holds the probe's steps too
+        charged = [client["steps"] for client in json.loads((folder.path / "privacy.json").read_text())["clients"]]
+        assert (min(charged), max(charged)) == (told[0] + before[0], told[1] + before[1])
