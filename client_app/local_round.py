@@ -124,8 +124,6 @@ def fit(
 ) -> Trained:
     """Train the plan's parts in place on this client's examples."""
     client, plan = local.client, local.plan
-    if local.private is not None:
-        local.private.take(steps)
     shapings = [d.shaping(client.layout, slots) for d in plan.do] if shaped else []
     return train(
         local.model,

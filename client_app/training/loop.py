@@ -64,9 +64,12 @@ def train(
 ) -> Trained:
     """Train the phase's parts of the model in place, and nothing else.
 
-    With `private`, every step's gradients are its noisy sums, and all else is computed from those.
+    With `private`, every step's gradients are its noisy sums, and all else is computed from those; there are no more
+    steps than it was charged for.
     """
     start = time.perf_counter()
+    if private is not None:
+        private.take(phase.steps)
     model.requires_grad_(False)
     flat = FlatBuffer(model, phase.parts, phase.slots)
     for view in flat.views:

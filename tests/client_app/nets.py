@@ -18,7 +18,7 @@ from client_app.training.gradients import PrivateGradients
 from tests.harness import tiny_model
 
 KINDS = ("bert", "roberta", "distilbert", "llama", "gpt2")
-MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=4, rounds=2)
+MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=1.0, sigma=0.0, rate=0.5, batch=8, steps=1000, rounds=2)
 
 
 def net_of(folder, pooling="mean", **changes):

@@ -275,7 +275,10 @@ def _card(partition, reply, change):
             {"base": "0123"},
             r'client 1 \(node 1007\) has another base model: "0123", the others have "[0-9a-f]+"',
         ),
-        ({"labels": ["x"]}, r'client 1 .* another list of labels: \["x"\], the others have \["help"'),
+        (
+            {"labels": ["x", "y", "z", "w"]},
+            r'client 1 .* another list of labels: \["x", .*\], the others have \["help"',
+        ),
         ({"version": "0.0"}, "another Bract version"),
         (
             {"layout": {"variant": "lora", "rank": 3, "modules": [["q", 1, 1]], "head": []}},
