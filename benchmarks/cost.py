@@ -65,7 +65,9 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
         members = (Member(0, 1, None, rank if method_of(method).unequal else float("inf")),)
         fingerprint = "".join(c for c in name if c.isalnum())
         head: Head = "local" if method == "fedsa" else "frozen"
-        strategy = create(method, Federation(layout, members, fingerprint, head=head, strategy=settings.strategy))
+        strategy = create(
+            method, Federation(layout, members, fingerprint, task=client.task, head=head, strategy=settings.strategy)
+        )
         parts = {**initial.draw(layout, 0, pooled=True)}
         parts["B"] = initial.uniform(0, "b", layout.size("B"), 0.01)
 

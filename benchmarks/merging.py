@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bract.adapter.layout import Layout, Module
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
 from bract.wire.payload import Payload, pack
 from server_app.transport import exchange
@@ -35,7 +36,9 @@ LAYOUT = Layout(tuple(Module(f"m{i}", 768, 768) for i in range(24)), rank=16)  #
 def one(count: int) -> None:
     """Merge `count` replies as they come, and print what it took as JSON."""
     identify()
-    strategy = create("ffa", Federation(LAYOUT, tuple(Member(i, i) for i in range(count)), "bench"))
+    strategy = create(
+        "ffa", Federation(LAYOUT, tuple(Member(i, i) for i in range(count)), "bench", task=CLASSIFICATION)
+    )
     size = LAYOUT.size("B")
     arrays = to_arrays({"A": np.zeros(LAYOUT.size("A"), np.float32), "B": np.zeros(size, np.float32)})
     values = np.random.default_rng(0).normal(size=size).astype(np.float32)

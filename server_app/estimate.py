@@ -49,7 +49,14 @@ def estimate(settings: Settings, clients: int) -> list[str]:
     shards = [partition.shard(client) for client in range(clients)]
     everyone = assign([Member(i, i) for i in range(clients)], settings, len(layout.modules), clients)
     federation = Federation(
-        layout, everyone, "estimate", settings.seed, settings.federation.fraction, head=head, strategy=settings.strategy
+        layout,
+        everyone,
+        "estimate",
+        settings.seed,
+        settings.federation.fraction,
+        task=task,
+        head=head,
+        strategy=settings.strategy,
     )
     strategy = create(settings.strategy.name, federation)
     sampled = [strategy.sample(r) for r in range(1, settings.rounds + 1)]

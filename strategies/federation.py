@@ -10,7 +10,6 @@ from bract.choices import Codec, Head
 from bract.privacy.mechanism import Mechanism
 from bract.settings.methods import method_of
 from bract.settings.schema import Settings, StrategySettings
-from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Task
 
 
@@ -31,13 +30,13 @@ class Federation:
     layout: Layout
     members: tuple[Member, ...]
     name: str
+    task: Task = field(kw_only=True)
     seed: int = 0
     fraction: float = 1.0
     quorum: float = 0.5
     head: Head = "frozen"
     codec: Codec = "float32"
     counts: bool = True  # clients tell their exact numbers of examples and their losses
-    task: Task = CLASSIFICATION
     strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
     mechanism: Mechanism | None = None  # what protects whole clients, where the server is to do that
     test_seed: str = ""  # of that mechanism's noise and sampling: for tests alone

@@ -19,6 +19,7 @@ from bract.errors import BractError
 from bract.results.run_folder import RunFolder, read_rows, read_settings
 from bract.settings.read import read
 from bract.tasks import tokens
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.messages import EVALUATE, HEAD, JOIN, TRAIN
 from bract.wire.payload import HEADER
 from client_app.data import cache
@@ -148,7 +149,7 @@ def test_it_works_under_flowers_own_start(config):
     first = InProcessGrid(3, run_config)
     begin = draw(final.layout, 0, pooled=False)
     members = tuple(Member(partition, node) for node, partition in first.nodes.items())
-    strategy = create("ffa", Federation(final.layout, members, "flower", head="shared"))
+    strategy = create("ffa", Federation(final.layout, members, "flower", task=CLASSIFICATION, head="shared"))
     result = strategy.start(first, to_arrays(begin), num_rounds=3, timeout=30)
     assert isinstance(result.arrays, ArrayRecord)
     parts = to_parts(result.arrays)

@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from numpy.typing import ArrayLike, NDArray
 
 from bract.adapter.layout import Layout, Module, Part, Parts, Tensor
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.messages import METRICS, PAYLOAD, PLAN, REPORT, payload_record
 from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
@@ -35,7 +36,7 @@ NO_GRID = cast(Grid, None)  # a strategy knows its clients from joining and asks
 
 
 def federation(layout: Layout = LAYOUT, clients: int = 2, **options: Any) -> Federation:
-    return Federation(layout, tuple(Member(i, 10 + i) for i in range(clients)), "f", **options)
+    return Federation(layout, tuple(Member(i, 10 + i) for i in range(clients)), "f", task=CLASSIFICATION, **options)
 
 
 def sent(strategy: FederatedLora, round_: int = 1, parts: Parts | None = None) -> list[Message]:

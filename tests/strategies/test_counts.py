@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bract.models.lora_model import Shape, build
+from bract.tasks.classification import CLASSIFICATION
 from strategies import Federation, Member, create
 from tests.strategies.exchange import reply, sent
 
@@ -38,7 +39,7 @@ def test_upload_counts_are_the_papers(roberta, name, rank, billions):
     layout = layout_of(roberta, rank)
     assert len(layout.modules) == 72
     members = tuple(Member(i, i) for i in range(CLIENTS))
-    strategy = create(name, Federation(layout, members, "f"))
+    strategy = create(name, Federation(layout, members, "f", task=CLASSIFICATION))
     uploaded = 0
     rng = np.random.default_rng(0)
     parts = {p: rng.normal(size=layout.size(p)).astype(np.float32) for p in ("A", "B")}
@@ -62,7 +63,7 @@ def test_lora_a2_sends_what_its_slots_hold(roberta):
     """2 of 16 ranks: 144 of 1152 slots, of 768 or 3072 values. The paper's 0.528 B are 2444 a slot."""
     layout = layout_of(roberta, 16)
     members = tuple(Member(i, i, None, 2.0) for i in range(CLIENTS))
-    strategy = create("lora-a2", Federation(layout, members, "f"))
+    strategy = create("lora-a2", Federation(layout, members, "f", task=CLASSIFICATION))
     count = strategy.plan(1, members[0]).do[0].count
     assert count == 144
     widths = np.sort(layout.widths("B"))

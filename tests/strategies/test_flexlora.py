@@ -7,6 +7,7 @@ import pytest
 
 from bract.adapter.initial import draw
 from bract.adapter.layout import Layout, Module
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.messages import get_payload
 from bract.wire.payload import unpack
 from strategies import Federation, Member, create
@@ -58,7 +59,7 @@ def test_it_is_the_best_approximation_of_the_mean_product():
 
 def test_unequal_ranks_and_what_goes_down():
     members = (Member(0, 10, None, 1), Member(1, 11, None, 2))
-    flexlora = create("flexlora", Federation(PAIR, members, "f"))
+    flexlora = create("flexlora", Federation(PAIR, members, "f", task=CLASSIFICATION))
     messages = sent(flexlora, 1, PARTS)
     down = unpack(PAIR, get_payload(messages[0].content), round=1, parts=("A", "B"))
     assert down.slots.tolist() == [0, 2]

@@ -5,6 +5,7 @@ import pytest
 
 from bract.directives.prune import Prune
 from bract.settings.schema import StrategySettings
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.messages import PLAN, get_payload
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
@@ -17,7 +18,7 @@ PARTS = {"A": PAIR_A, "B": PAIR_B}
 
 def with_ranks(*ranks, **choices):
     members = tuple(Member(i, 10 + i, None, rank) for i, rank in enumerate(ranks))
-    return create("hetlora", Federation(PAIR, members, "f", strategy=StrategySettings(**choices)))
+    return create("hetlora", Federation(PAIR, members, "f", task=CLASSIFICATION, strategy=StrategySettings(**choices)))
 
 
 def test_a_client_gets_the_first_ranks_of_every_module():

@@ -6,6 +6,7 @@ import pytest
 from bract.adapter.layout import Layout, Module
 from bract.directives.select import Select
 from bract.settings.schema import StrategySettings
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.payload import Payload, pack
 from strategies import Federation, Member, create
 from tests.strategies.exchange import PAIR, PAIR_A, PAIR_B, federation, merged, products, reply, sent
@@ -15,7 +16,9 @@ PARTS = {"A": PAIR_A, "B": PAIR_B}
 
 def with_budgets(layout, *ranks, **choices):
     members = tuple(Member(i, 10 + i, None, rank) for i, rank in enumerate(ranks))
-    return create("lora-a2", Federation(layout, members, "f", strategy=StrategySettings(**choices)))
+    return create(
+        "lora-a2", Federation(layout, members, "f", task=CLASSIFICATION, strategy=StrategySettings(**choices))
+    )
 
 
 def test_the_plan_is_the_round_s_factor_and_the_client_s_budget():

@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from bract.adapter.layout import Layout, Module
 from bract.errors import BractError
 from bract.settings.schema import StrategySettings
+from bract.tasks.classification import CLASSIFICATION
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, get_payload
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
@@ -87,8 +88,8 @@ def test_replies_merge_one_by_one_in_any_order():
 
 def test_sampling_depends_on_seed_and_round_alone():
     members = tuple(Member(i, 100 - i) for i in range(10))
-    one = create("ffa", Federation(LAYOUT, members, "f", seed=1, fraction=0.3))
-    other = create("ffa", Federation(LAYOUT, members[::-1], "g", seed=1, fraction=0.3))
+    one = create("ffa", Federation(LAYOUT, members, "f", task=CLASSIFICATION, seed=1, fraction=0.3))
+    other = create("ffa", Federation(LAYOUT, members[::-1], "g", task=CLASSIFICATION, seed=1, fraction=0.3))
     rounds = [[m.partition for m in one.sample(r)] for r in range(1, 20)]
     assert rounds == [[m.partition for m in other.sample(r)] for r in range(1, 20)]
     assert all(len(r) == 3 for r in rounds)
