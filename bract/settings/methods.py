@@ -1,7 +1,7 @@
 """The list of methods: what settings and server must know of one before its code is asked.
 
-A new method is one file in `strategies/` and one entry here. Nothing else names a method but documentation, to which the
-settings' help belongs.
+A new method is one file in `strategies/` and one entry here. Nothing else names a method but documentation, to which
+the settings' help belongs.
 """
 
 from dataclasses import dataclass
