@@ -90,6 +90,6 @@ def _parts(folder: Path, layout: Layout) -> Parts:
         b = [named[f"{prefix}{m.name}.lora_B.weight"].T for m in layout.modules]
     vectors = {"A": a, "B": b, "head": [head[t.name] for t in layout.head]}
     return {
-        part: np.concatenate([value.reshape(-1) for value in values]).astype(np.float32)  # type: ignore[misc]  # keys are text to mypy
+        part: np.concatenate([value.reshape(-1) for value in values]).astype(np.float32)  # type: ignore[misc]  # text keys
         for part, values in vectors.items()
     }
