@@ -62,6 +62,7 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
     from bract.models.lora_model import shape
     from bract.settings.steps import steps_in_round
     from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.task import summed
     from bract.tasks.tokens import pad_id
     from client_app.data import cache
     from client_app.training.loop import Phase, train
@@ -97,8 +98,8 @@ def alone_or_central(values: dict[str, object], seed: int, central: bool, everyt
         losses=CLASSIFICATION.losses,
         pad=pad_id(form.place),
     )
-    sums = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
-    return CLASSIFICATION.figures(sums)["accuracy"]
+    found = CLASSIFICATION.measure(net, of(np.concatenate([s.holdout for s in shards])))
+    return CLASSIFICATION.figures(summed(found))["accuracy"]
 
 
 def bag_of_words(seed: int) -> float:

@@ -94,7 +94,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
 
     from bract.models.lora_model import shape
     from bract.tasks.classification import CLASSIFICATION
-    from bract.tasks.task import Examples
+    from bract.tasks.task import Examples, summed
     from bract.tasks.tokens import pad_id
     from client_app.data import cache
     from client_app.training.loop import Phase, train
@@ -132,7 +132,7 @@ def without(seed: int, pooled: bool, lr: float) -> dict[str, Any]:
         if not pooled and len(shard.train):
             fit(shard.train, steps)
         if len(shard.holdout):
-            found.append(task.measure(net, shard.holdout))
+            found.append(summed(task.measure(net, shard.holdout)))
     whole = {name: sum(one[name] for one in found) for name in found[0]}
     each = between_clients(task, [task.figures(one)["accuracy"] for one in found])
     return {"accuracy": [task.figures(whole)["accuracy"]], **{key: [value] for key, value in each.items()}}

@@ -1,4 +1,7 @@
-"""The one kind of error that a user is meant to read."""
+"""The one kind of error that a user is meant to read, and those of them that a server may read, too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST = 500
 
@@ -8,6 +11,25 @@ class BractError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class PublicError(BractError):
+    """One whose words may leave a node.
+
+    They are made of what the server sent itself and of what a node's operator declared public: no cell, column, path,
+    count or other number of the node's data, and no text of a library.
+    """
+
+
+@contextmanager
+def public() -> Iterator[None]:
+    """What goes wrong inside has only the server's own message to do with, so it may be told."""
+    try:
+        yield
+    except PublicError:
+        raise
+    except BractError as error:
+        raise PublicError(str(error)) from error
 
 
 def one_line(text: str) -> str:

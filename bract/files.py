@@ -3,16 +3,37 @@
 import fcntl
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bract.errors import BractError
+
 
 def home() -> Path:
     """The folder for run folders and clients' state: ``$BRACT_HOME``, else ``~/.bract``."""
     return Path(os.environ.get("BRACT_HOME") or Path.home() / ".bract")
+
+
+def node_secret() -> bytes:
+    """The node's own 32 bytes, made at first use."""
+    path = home() / "secret"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+    except FileExistsError:
+        require_private(path, "the node's secret")
+    return path.read_bytes()
+
+
+def require_private(path: Path, what: str) -> None:
+    """Refuse what others may write."""
+    if path.stat().st_mode & 0o022:
+        raise BractError(f"{what} {path} may be written by others: chmod go-w {path}")
 
 
 @contextmanager

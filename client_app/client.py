@@ -1,6 +1,6 @@
 """Who a client is: what its node's operator and the run's settings make of it, and what it has to train."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -8,16 +8,18 @@ from flwr.app import Context
 
 from bract.adapter.layout import Layout, Parts
 from bract.data.tables import identity
-from bract.errors import BractError
+from bract.errors import PublicError, public
 from bract.models import base_model, lora_model
 from bract.privacy.spending import Limit
 from bract.settings.read import read
 from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
 from bract.tasks.task import Outputs, Task
-from client_app import policy
 from client_app.data import cache
 from client_app.data.shards import Shard, Shared
+from client_app.policy.judge import applied, measuring_of, policy_for, require_allowed
+from client_app.policy.policy import Policy
+from client_app.policy.reading import limit_of, rank
 from client_app.privacy.budget import Account
 
 
@@ -30,7 +32,7 @@ class Client:
     clients: int
     rank: float | None = None  # what this device can carry, where its node's configuration says it
     limit: Limit | None = None  # what may be spent of its data's privacy, ever, where its operator says so
-    own: bool = False  # whether its data is all its own, and not a part of what all have
+    policy: Policy | None = None  # its operator's word, where its data is all its own; None in a simulation
     run: int = 0  # Flower's number of it
 
     @staticmethod
@@ -40,20 +42,34 @@ class Client:
             partition = int(context.node_config["partition-id"])
             clients = int(context.node_config["num-partitions"])
         except (KeyError, ValueError) as error:
-            raise BractError(
+            raise PublicError(
                 "the node's configuration should hold partition-id and num-partitions: "
                 '--node-config "partition-id=0 num-partitions=2"'
             ) from error
         if not 0 <= partition < clients:
-            raise BractError(f"partition-id={partition} should be from 0 to {clients - 1}")
-        config, wanted = context.node_config, read(context.run_config)
-        settings, own = replace(wanted, data=policy.data(config, wanted.data)), wanted.data.source == "node"
-        return Client(settings, partition, clients, policy.rank(config), policy.limit(config), own, context.run_id)
+            raise PublicError(f"partition-id={partition} should be from 0 to {clients - 1}")
+        config = context.node_config
+        with public():
+            settings = read(context.run_config)
+        policy = policy_for(config, settings)
+        if policy is not None:
+            require_allowed(policy, settings)
+            settings = applied(policy, settings)
+        return Client(settings, partition, clients, rank(config), limit_of(config, policy), policy, context.run_id)
+
+    @property
+    def own(self) -> bool:
+        """Whether its data is all its own, and not a part of what all have."""
+        return self.policy is not None
 
     @cached_property
     def shape(self) -> lora_model.Shape:
-        """The model's architecture."""
-        return lora_model.shape(self.settings, self.outputs.size, self.task.auto_class)
+        """The model's architecture; at a node with a policy, of a base model that its operator knows."""
+        shape = lora_model.shape(self.settings, self.outputs.size, self.task.auto_class)
+        name = self.settings.model.name
+        if self.policy is not None and base_model.fingerprint(shape.place) != self.policy.allow.models[name]:
+            raise PublicError(f"model.name = {name!r}: its weights at this node are not those that its policy allows")
+        return shape
 
     @property
     def task(self) -> Task:
@@ -63,13 +79,11 @@ class Client:
     @cached_property
     def outputs(self) -> Outputs:
         """What the head is to give."""
-        data, seed = self.settings.data, self.settings.seed
+        if self.own:
+            return cache.own_dataset(self.settings.data, self.task.name).outputs
         if self._shared is not None:
             return self._shared.outputs
-        if not self.own:
-            return cache.dataset(data, seed, self.task.name)[1]
-        with policy.unnamed(data):
-            return cache.dataset(data, seed, self.task.name)[1]
+        return cache.dataset(self.settings.data, self.settings.seed, self.task.name)[1]
 
     @cached_property
     def layout(self) -> Layout:
@@ -79,10 +93,29 @@ class Client:
     @cached_property
     def shard(self) -> Shard:
         """The client's examples."""
+        data, task, place = self.settings.data, self.task.name, self.shape.place
+        if self.own:
+            return cache.own_shard(data, task, place)
         if self._shared is not None:
             return self._shared.shards[self.partition]
-        clients, client = (1, 0) if self.own else (self.clients, self.partition)
-        return cache.shard(self.settings.data, self.settings.seed, self.task.name, clients, client, self.shape.place)
+        return cache.shard(data, self.settings.seed, task, self.clients, self.partition, place)
+
+    @property
+    def records(self) -> int:
+        """How many examples it trains on, as far as that is public: what its mechanism and its steps are made for.
+
+        At a node: by the operator's number, else by the rows of its file, used or not, and the share that is held out.
+        So no example can be told from it, neither by what is in it nor by its being held out.
+        """
+        if self.policy is None or not self.private:
+            return len(self.shard.train)
+        return round(self.rows * (1 - self.policy.data.holdout))
+
+    @property
+    def rows(self) -> int:
+        """How many examples a node has, as far as that is public."""
+        assert self.policy is not None  # noqa: S101 - of nodes alone
+        return self.policy.data.examples or cache.own_dataset(self.settings.data, self.task.name).total
 
     @cached_property
     def _shared(self) -> Shared | None:
@@ -95,12 +128,24 @@ class Client:
     @property
     def private(self) -> bool:
         """Whether each of its examples is protected."""
-        return self.settings.privacy.unit == "example"
+        return self.settings.privacy.by_clients
+
+    @property
+    def measuring(self) -> str:
+        """What it tells of held-out examples: `exact`, `noisy` or `nothing`."""
+        return measuring_of(self.policy, self.settings)
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether its replies say how long they took, which depends on what was drawn."""
+        if self.policy is None:
+            return not self.private or self.settings.privacy.share_metrics
+        return self.policy.privacy.timing == "server"
 
     @property
     def account(self) -> Account:
         """Whose budget it spends."""
-        return Account(self.settings, identity(self.settings.data), self.partition, len(self.shard.train), self.limit)
+        return Account(self.settings, identity(self.settings.data), self.partition, self.records, self.limit)
 
     def model(self) -> lora_model.LoraModel:
         """The worker's model, which all clients that it runs share."""

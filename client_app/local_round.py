@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from bract.adapter.layout import Parts
 from bract.directives.directive import Directive, Finish, Probed, Selection, Slots
-from bract.errors import BractError
+from bract.errors import PublicError
 from bract.models.lora_model import LoraModel
 from bract.settings.steps import Steps, steps_in_round
 from bract.tasks.tokens import pad_id
@@ -58,14 +58,13 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
 def declined(client: Client, plan: Plan) -> str:
     """Why the client does not take part, in words that tell nothing of its data; empty if it does."""
     if not plan.trains:
-        raise BractError("the plan trains nothing")
-    unpaid = [d.name for d in plan.do if d.reads == "data" and not d.afterwards()]
+        raise PublicError("the plan trains nothing")
+    unpaid, unit = [d.name for d in plan.do if d.reads == "data" and not d.afterwards()], client.settings.privacy.unit
     if client.private and unpaid:
-        raise BractError(f"the plan's {unpaid[0]} reads the data itself, which privacy.unit = example does not cover")
-    if not len(client.shard.train):
+        raise PublicError(f"the plan's {unpaid[0]} reads the data itself, which privacy.unit = {unit} does not cover")
+    if not client.records:
         return "it has no examples to train on"
-    if client.limit is not None and not client.private:
-        unit = client.settings.privacy.unit
+    if client.policy is None and client.limit is not None and not client.private:  # a policy names the unit itself
         return f"its node has a privacy-limit, and this run has privacy.unit = {unit}, not example"
     return ""
 
@@ -79,7 +78,7 @@ def walk(local: LocalRound) -> RecordDict:
     after: Parts = {part: model.get(part) for part in {*plan.trains, *plan.sends, *plan.keeps}}
     for part, vector in after.items():
         if not np.isfinite(vector).all():
-            raise BractError(f"training diverged: {part} is no longer finite; try a smaller train.lr")
+            raise PublicError(f"training diverged: {part} is no longer finite; try a smaller train.lr")
     finished = finish(local, slots, before, after)
     keep(local, after, finished)
     return encode(local, before, after, finished.slots, trained)
@@ -91,13 +90,13 @@ def count_steps(local: LocalRound) -> Steps:
         mechanism = local.private.mechanism
         return Steps(mechanism.before, mechanism.steps - mechanism.before)
     settings = local.client.settings.train
-    return steps_in_round(settings, len(local.client.shard.train), local.plan.do, private=False)
+    return steps_in_round(settings, local.client.records, local.plan.do, private=False)
 
 
 def select(local: LocalRound, before: Parts) -> Slots | None:
     """The slots that train and travel, by the directives that decide it; the model stands where training starts."""
     client, layout, model, slots = local.client, local.client.layout, local.model, local.carried
-    train_settings, examples = client.settings.train, len(client.shard.train)
+    train_settings, examples = client.settings.train, client.records
 
     for directive in local.plan.do:
 
@@ -155,14 +154,16 @@ def keep(local: LocalRound, after: Parts, finished: Finish) -> None:
 
 
 def encode(local: LocalRound, before: Parts, after: Parts, slots: Slots | None, trained: Trained) -> RecordDict:
-    """What leaves. Exact counts, losses and the head's share are the examples' own, and no noise is on them."""
+    """What leaves. Exact counts, losses, the head's share and times are the examples' own: no noise is on them."""
     client, plan = local.client, local.plan
     sent: Parts = {
         part: client.layout.cut(part, after[part] - before[part] if plan.changes else after[part], slots)
         for part in plan.sends
     }
     data = pack(client.layout, Payload(plan.round, sent, slots), client.settings.wire.codec, client.rng(plan.round, 1))
-    metrics: dict[str, float] = {"steps": trained.steps, "seconds": trained.seconds}
+    metrics: dict[str, float] = {"steps": trained.steps}
+    if client.tells_time:
+        metrics["seconds"] = trained.seconds
     privacy = client.settings.privacy
     if privacy.unit == "none" or privacy.share_metrics:
         metrics |= {"examples": trained.examples, "loss": trained.loss}

@@ -9,7 +9,7 @@ from bract.files import home
 from bract.log import log
 from bract.models.lora_model import LoraModel
 from bract.results.export import Export
-from bract.tasks.task import Sums
+from bract.tasks.task import Sums, summed
 from bract.tasks.tokens import pad_id
 from bract.wire.messages import METRICS, REPORT
 from bract.wire.plan import Plan
@@ -32,7 +32,7 @@ def evaluate(client: Client, content: RecordDict) -> RecordDict:
     model = client.model()
     load_parts(model, client.layout, request, kept, client.first())
     holdout = client.shard.holdout
-    sums = client.task.measure(model, holdout) if len(holdout) else None
+    sums = summed(client.task.measure(model, holdout)) if len(holdout) else None
     if plan.keeps and plan.round == client.settings.rounds:
         export(client, model, plan, sums)  # what was measured before it is what the server hears of
     if sums is None:
@@ -88,7 +88,7 @@ def personalised(client: Client, model: LoraModel, plan: Plan, steps: int, sums:
         )
         if not all(np.isfinite(model.get(part)).all() for part in plan.keeps):
             raise BractError("it diverged; try a smaller train.lr")
-        return client.task.measure(model, client.shard.holdout) if sums else None
+        return summed(client.task.measure(model, client.shard.holdout)) if sums else None
     except Exception as error:
         log(WARNING, "client %s: no personal phase: %s", client.partition, error)
         for part, vector in before.items():

@@ -9,12 +9,15 @@ from flwr.app import RecordDict
 
 from bract.adapter.layout import PARTS, Layout, Parts
 from bract.directives.directive import Slots
-from bract.errors import BractError
+from bract.errors import BractError, PublicError, public
+from bract.log import log
 from bract.models.lora_model import LoraModel
 from bract.wire.messages import PLAN, get_payload
 from bract.wire.payload import Payload, unpack
 from bract.wire.plan import Plan
 from client_app.state import ClientState, Kept
+
+ERROR = 40
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,14 @@ def decode(content: RecordDict, layout: Layout, rank: float | None, partition: i
 
     Guaranteed: the plan is one that this client can obey, and the payload carries exactly what the plan says, finite.
     """
-    plan = Plan.from_record(content[PLAN], layout.slots)
+    with public():
+        return _decoded(content, layout, rank, partition)
+
+
+def _decoded(content: RecordDict, layout: Layout, rank: float | None, partition: int) -> Request:
+    if PLAN not in content.config_records:
+        raise BractError("the message carries no plan")
+    plan = Plan.from_record(content.config_records[PLAN], layout.slots)
     if plan.rank != rank:
         now, then = ("none" if value is None else f"{value:g}" for value in (rank, plan.rank))
         raise BractError(
@@ -51,8 +61,9 @@ def kept_before(plan: Plan, partition: int, layout: Layout, before: int) -> Kept
     if plan.remembers and kept.round < plan.joined:
         kept_by = next((directive.remembers for directive in plan.do if directive.remembers), "")
         what = f"its own {' and '.join(plan.keeps)}" if plan.keeps else kept_by
-        raise BractError(
-            f"client {partition}: {what} of round {plan.joined} should be under {state.folder} and is not; "
+        log(ERROR, "%s of round %s should be under %s", what, plan.joined, state.folder)
+        raise PublicError(
+            f"client {partition}: {what} of round {plan.joined} should be in its state folder and is not; "
             "restore it, or start a new run"
         )
     return kept

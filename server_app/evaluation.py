@@ -7,7 +7,7 @@ from bract.data.tables import load_test
 from bract.models import lora_model
 from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
-from bract.tasks.task import Figures, Outputs
+from bract.tasks.task import Figures, Outputs, summed
 
 
 class Evaluator:
@@ -25,4 +25,4 @@ class Evaluator:
         """Measure the server's model."""
         for part, vector in parts.items():
             self._model.set(part, vector, self._layout)
-        return self._task.figures(self._task.measure(self._model, self._examples))
+        return self._task.figures(summed(self._task.measure(self._model, self._examples)))

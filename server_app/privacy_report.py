@@ -1,6 +1,6 @@
 """`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -17,8 +17,21 @@ PERSONAL = (
 COMMON = [
     "the choice of settings, if it was made by looking at results of other runs on the same data",
     "the label names and the layout of the model, which clients send when they join",
-    "side channels, such as the time that a step takes",
+    "side channels: a client says nothing of times, but when its message arrives on the wire tells roughly how many "
+    "tokens it drew, and a server that crafts a model can try to make rounding in float32 tell something",
 ]
+
+
+# How clients that protect their own data measure.
+NOISY = (
+    "sums over held-out examples, each clipped, with noise: before training and after each round; which are held out "
+    "is a hash of each under its client's own key, and none of them is trained on"
+)
+EXACT = (
+    "examples that a client holds out, where it measures exactly, as in a simulation or by its operator's word: how "
+    "many there are, how many it has right in each round, and their loss, leave without noise; which they are is drawn "
+    "from the run's seed in a simulation"
+)
 
 
 @dataclass(frozen=True)
@@ -39,17 +52,13 @@ EXAMPLE = Words(
     released=[
         "the parts of the adapter that each sampled client sends in each round, computed from noisy sums",
         "each client's sampling rate, which tells its number of examples roughly",
-        "that a client took part, abstained or failed, and why, and how long it took",
+        "that a client took part, abstained or failed, and why, in words that hold nothing of its data",
     ],
-    shared="each client's exact number of examples, its training loss and the head's share of it, by "
+    shared="each client's exact number of examples, its training loss, the head's share of it and its times, by "
     "privacy.share-metrics",
     kept="stays with the client; trained under the same clip and noise",
     not_covered=[
         "a client's number of examples, which is taken as known",
-        "examples that a client holds out: how many there are, how many it has right in each round, and their loss, "
-        "leave without noise; which they are is drawn from the run's seed, so another run may hold out what this one "
-        "trained on",
-        "which examples are trained on: one example less at the source can move others in or out of what is held out",
         "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
         "a person with examples at several clients: their epsilons add up",
         "other runs on the same data: clients' ledgers count those that protect examples, nothing counts those that do "
@@ -82,14 +91,21 @@ CLIENT = Words(
 
 
 def statement(
-    settings: Settings, spendings: Mapping[int, PrivacySpending], keeps: tuple[str, ...], silent: Sequence[int] = ()
+    settings: Settings,
+    spendings: Mapping[int, PrivacySpending],
+    keeps: tuple[str, ...],
+    silent: Sequence[int] = (),
+    measurings: Mapping[int, PrivacySpending] | None = None,
 ) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library.
 
-    `silent`: clients that may have spent and never said so.
+    `silent`: clients that may have spent and never said so. `measurings`: what clients have spent of what they hold
+    out, which are other examples than those that they train on.
     """
+    measured = measurings or {}
     privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
     seeded = bool(privacy.test_seed)
+    exactly = privacy.by_clients and privacy.measuring != "nothing" and not measured.keys() >= spendings.keys()
     kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
     return {
         "unit": privacy.unit,
@@ -99,21 +115,28 @@ def statement(
         "versions": {"bract": bract.__version__, **{name: version(name) for name in ("flwr", "dp-accounting")}},
         "delta": privacy.delta,
         "epsilon_target": privacy.epsilon,
-        "epsilon_max": None if seeded else largest_epsilon(spendings, silent, privacy.epsilon),
+        "epsilon_max": None
+        if seeded
+        else largest_epsilon([*spendings.values(), *measured.values()], silent, privacy.epsilon),
         "clip": privacy.clip,
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
-        "released": [*words.released, *([words.shared] if privacy.share_metrics else [])],
+        "released": [
+            *words.released,
+            *([NOISY] if measured else []),
+            *([words.shared] if privacy.share_metrics else []),
+        ],
         "not_released": [f"{part}: {kept}" for part in keeps],
-        "not_covered": list(words.not_covered),
+        "not_covered": [*words.not_covered, *([EXACT] if exactly else [])],
         "clients": [{"partition": p, **spending.to_json()} for p, spending in sorted(spendings.items())],
+        "measuring": [{"partition": p, **spending.to_json()} for p, spending in sorted(measured.items())],
         "silent": list(silent),
     }
 
 
-def largest_epsilon(spendings: Mapping[int, PrivacySpending], silent: Sequence[int], target: float) -> float | None:
+def largest_epsilon(spendings: Iterable[PrivacySpending], silent: Sequence[int], target: float) -> float | None:
     """Of all clients, never a mean; None where one is not known. One that is silent has spent the target at most."""
-    known = [spending.epsilon for spending in spendings.values()] + ([target] if silent else [])
+    known = [spending.epsilon for spending in spendings] + ([target] if silent else [])
     numbers = [epsilon for epsilon in known if epsilon is not None]
     return max(numbers) if numbers and len(numbers) == len(known) else None
 
@@ -162,8 +185,27 @@ def prose(found: Mapping[str, Any]) -> str:
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
+            *_measured(found),
         ]
     )
+
+
+def _measured(found: Mapping[str, Any]) -> list[str]:
+    """What is said of measuring under noise."""
+    if not found["measuring"]:
+        return []
+    rows = [
+        f"| {c['partition']} | {'-' if c['epsilon'] is None else format(c['epsilon'], '.4g')} | {c['sigma']:g} | "
+        f"{c['rounds']:g} |"
+        for c in found["measuring"]
+    ]
+    return [
+        "Measuring, on examples that are held out and never trained on: ε spent of these, noise multiplier, times.\n",
+        "| client | ε | σ | times |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def _unheard(found: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from bract.adapter import initial
 from bract.adapter.layout import Parts
 from bract.errors import BractError
 from bract.privacy.mechanism import find_for_clients
+from bract.results.console import with_margin
 from bract.results.export import Export
 from bract.results.report import pages
 from bract.results.run_folder import RunFolder
@@ -154,7 +155,8 @@ class Rounds:
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
         protection = self.strategy.protection
         spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
-        statement = privacy_report.statement(self.settings, spendings, keeps, protection.silent())
+        measurings = protection.measurings(self.settings.privacy)
+        statement = privacy_report.statement(self.settings, spendings, keeps, protection.silent(), measurings)
         privacy_report.write(self.folder, statement)
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
@@ -179,6 +181,7 @@ class Rounds:
             "accuracy": None,
             "loss": None,
             **{name: found.get(name) for name in (self.task.score, "loss")},
+            **{name: found[name] for name in (f"{self.task.score}_margin", "loss_margin") if name in found},
             "train_loss": trained.get("loss"),
             "clients": trained.get("clients", 0),
             "failed": trained.get("failed", 0),
@@ -189,7 +192,7 @@ class Rounds:
             "upload_values": trained.get("upload_values", 0),
             "epsilon": spent(self.strategy, self.settings),
             "seconds": round(seconds, 3),
-            **between_clients(self.task, found.get("scores", [])),
+            **between_clients(self.task, [] if any(found.get("margins", [])) else found.get("scores", [])),
         }
         if self.evaluate is not None:
             row |= {f"test_{name}": value for name, value in self.evaluate.measure(parts).items()}
@@ -197,7 +200,7 @@ class Rounds:
 
     def _line(self, row: dict[str, Any], clients: Iterable[Mapping[str, Any]] = ()) -> str:
         score = row[self.task.score]
-        shown = "not measured" if score is None else f"{score:.4f}"
+        shown = "not measured" if score is None else with_margin(score, row.get(f"{self.task.score}_margin"))
         name = "before training" if row["round"] == 0 else f"round {row['round']}/{self.settings.rounds}"
         lost = [f"client {c['partition']}: {c['reason']}" for c in clients if c["status"] in ("failed", "refused")]
         failed = f", {row['failed']} failed ({'; '.join(lost[:SHOWN])})" if lost else ""
@@ -206,9 +209,10 @@ class Rounds:
 
 def spent(strategy: FederatedLora, settings: Settings) -> float | None:
     """The largest epsilon that a client has spent so far; None without privacy, or where one is not known."""
-    spendings = strategy.protection.spendings(strategy.federation, settings.privacy)
-    silent = strategy.protection.silent()
-    return privacy_report.largest_epsilon(spendings, silent, settings.privacy.epsilon) if spendings else None
+    protection, privacy = strategy.protection, settings.privacy
+    trained, measured = protection.spendings(strategy.federation, privacy), protection.measurings(privacy)
+    every = [*trained.values(), *measured.values()]
+    return privacy_report.largest_epsilon(every, protection.silent(), privacy.epsilon) if every else None
 
 
 def between_clients(task: Task, scores: Sequence[float]) -> dict[str, float | None]:
@@ -295,10 +299,12 @@ def _test_set(settings: Settings, joined: Joined) -> Any:
 
 def _add_scores(clients: list[dict[str, Any]], measured: MetricRecord | None, task: Task) -> None:
     found: dict[str, Any] = dict(measured or {})
-    figures = zip(found.get("scores", []), found.get("counts", []), strict=True)
+    figures = zip(found.get("scores", []), found.get("counts", []), found.get("margins", []), strict=True)
     by_client = dict(zip(found.get("partitions", []), figures, strict=True))
     for row in clients:
-        row[task.score], row["held_out"] = by_client.get(row["partition"], (None, None))
+        row[task.score], row["held_out"], margin = by_client.get(row["partition"], (None, None, 0.0))
+        if margin:
+            row[f"{task.score}_margin"] = margin
 
 
 def _versions(*names: str) -> dict[str, str]:

@@ -28,11 +28,11 @@ from bract.wire.plan import Plan
 from strategies.aggregation import LEAST_NORM, Merger, WeightedMean, product_norm
 from strategies.diagnostics import Diagnostics
 from strategies.federation import Federation, Member, to_arrays, to_parts
+from strategies.measuring import measured
 from strategies.protection import protection_of
 from strategies.replies import (
     ClientRow,
     RoundReplies,
-    measured,
     note_figures,
     payload_of,
     reason,
@@ -257,11 +257,12 @@ class FederatedLora(Strategy):
         for member in sorted(self.federation.members):
             plan = self.plan(server_round, member).measuring()
             self._measuring.append((self._message(plan, member, messages.EVALUATE, "float32"), member))
+            self.protection.asked_to_measure(member.partition)
         return [message for message, _ in self._measuring]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
         """The task's figures over all held-out examples of the clients that answered."""
-        return measured(replies, self._measuring, self.federation.task)
+        return measured(replies, self._measuring, self.federation.task, self.protection.measured)
 
     def summary(self) -> None:
         """Log what this strategy is."""

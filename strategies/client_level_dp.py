@@ -72,6 +72,16 @@ class ClientLevelDP:
         """The server counts for itself."""
         return None
 
+    def asked_to_measure(self, partition: int) -> None:
+        """What clients hold out, the server is told as it is."""
+
+    def measured(self, partition: int, spending: PrivacySpending | None) -> None:
+        """And it costs nothing towards the server."""
+
+    def measurings(self, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
+        """None."""
+        return {}
+
     def spend(self) -> None:
         """Count one more round."""
         mechanism = self._mechanism

@@ -33,8 +33,17 @@ class Protection(Protocol):
     def heard(self, partition: int, spending: PrivacySpending | None, *, trained: bool) -> float | None:
         """A client has answered; the epsilon that its row tells."""
 
+    def asked_to_measure(self, partition: int) -> None:
+        """A client is asked to measure on what it holds out."""
+
+    def measured(self, partition: int, spending: PrivacySpending | None) -> None:
+        """A client has answered that; the spending is none where it measured exactly or not at all."""
+
     def spend(self) -> None:
         """Count one more round before it begins; BractError if that is too much."""
+
+    def measurings(self, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
+        """What each client has spent of what it holds out, where it measures under noise."""
 
     def spendings(self, federation: Federation, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
         """What each client has spent in this run, as far as it is known."""
@@ -56,6 +65,42 @@ def protection_of(federation: Federation) -> Protection:
     return ClientLevelDP(federation.mechanism, federation.test_seed)
 
 
+class Said:
+    """What clients said that they have spent in one lane, and how often they were asked since then."""
+
+    def __init__(self) -> None:
+        self.spendings: dict[int, PrivacySpending] = {}  # by client: what its ledger said last
+        self.unheard: dict[int, int] = {}  # by client: times it was asked since then
+
+    def asked(self, partition: int) -> None:
+        """It may spend from now on."""
+        self.unheard[partition] = self.unheard.get(partition, 0) + 1
+
+    def heard(self, partition: int, spending: PrivacySpending | None, *, spent: bool) -> None:
+        """Its own word holds; without one it did not ask its ledger, unless it has `spent` something."""
+        if spending is not None:
+            self.spendings[partition], self.unheard[partition] = spending, 0
+        elif not spent:
+            self.unheard[partition] = max(0, self.unheard.get(partition, 0) - 1)
+
+    def supposed(self, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
+        """By clients' own ledgers, and what they may have spent since."""
+        return {
+            partition: spending.with_unheard(self.unheard.get(partition, 0), privacy.delta, privacy.accountant)
+            for partition, spending in self.spendings.items()
+        }
+
+    def memory(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """What was said, and what was asked since, for JSON."""
+        said = {str(p): spending.to_json() for p, spending in sorted(self.spendings.items())}
+        return said, {str(p): times for p, times in sorted(self.unheard.items()) if times}
+
+    def recall(self, said: Mapping[str, Any], unheard: Mapping[str, Any]) -> None:
+        """Take up both again."""
+        self.spendings = {int(p): PrivacySpending.from_json(one) for p, one in said.items()}
+        self.unheard = {int(p): int(times) for p, times in unheard.items()}
+
+
 class ByClients:
     """Each client protects its own examples, or nothing is protected; the server adds nothing and counts what it hears.
 
@@ -67,8 +112,7 @@ class ByClients:
     needs_own_rounds = ""
 
     def __init__(self) -> None:
-        self._spendings: dict[int, PrivacySpending] = {}  # by client: what its ledger said last
-        self._unheard: dict[int, int] = {}  # by client: rounds it was asked to train in since then
+        self._training, self._measuring = Said(), Said()
 
     def sample(self, server_round: int, federation: Federation) -> list[Member]:
         """A pure function of seed, round and the partitions that joined."""
@@ -79,7 +123,7 @@ class ByClients:
 
     def asked(self, partition: int) -> None:
         """It may spend from now on."""
-        self._unheard[partition] = self._unheard.get(partition, 0) + 1
+        self._training.asked(partition)
 
     def merger(self, federation: Federation, plan: Plan, before: Parts, own: Callable[[Plan], Merger]) -> Merger:
         """The method's own."""
@@ -87,36 +131,40 @@ class ByClients:
 
     def heard(self, partition: int, spending: PrivacySpending | None, *, trained: bool) -> float | None:
         """Its own word holds."""
-        if spending is not None:
-            self._spendings[partition], self._unheard[partition] = spending, 0
-            return spending.epsilon
-        if not trained:  # its ledger was not even asked
-            self._unheard[partition] -= 1
-        return None
+        self._training.heard(partition, spending, spent=trained)
+        return spending.epsilon if spending is not None else None
+
+    def asked_to_measure(self, partition: int) -> None:
+        """It may spend from now on, of what it holds out."""
+        self._measuring.asked(partition)
+
+    def measured(self, partition: int, spending: PrivacySpending | None) -> None:
+        """Its own word holds; one that measured exactly, or not at all, has spent nothing."""
+        self._measuring.heard(partition, spending, spent=False)
 
     def spend(self) -> None:
         """Clients' ledgers do that."""
 
     def spendings(self, federation: Federation, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
         """By clients' own ledgers, and the rounds since that they may have trained in."""
-        return {
-            partition: spending.with_unheard(self._unheard.get(partition, 0), privacy.delta, privacy.accountant)
-            for partition, spending in self._spendings.items()
-        }
+        return self._training.supposed(privacy)
+
+    def measurings(self, privacy: PrivacySettings) -> dict[int, PrivacySpending]:
+        """By clients' own ledgers, and the times since that they may have measured."""
+        return self._measuring.supposed(privacy)
 
     def silent(self) -> list[int]:
         """Their own ledgers stop them at the target."""
-        return sorted(p for p, rounds in self._unheard.items() if rounds and p not in self._spendings)
+        training = self._training
+        return sorted(p for p, rounds in training.unheard.items() if rounds and p not in training.spendings)
 
     def memory(self) -> dict[str, Any]:
         """What was said, and what was asked since."""
-        return {
-            "privacy": {str(p): spending.to_json() for p, spending in sorted(self._spendings.items())},
-            "unheard": {str(p): rounds for p, rounds in sorted(self._unheard.items()) if rounds},
-            "uses": [],
-        }
+        said, unheard = self._training.memory()
+        measured, unmeasured = self._measuring.memory()
+        return {"privacy": said, "unheard": unheard, "uses": [], "measured": measured, "unmeasured": unmeasured}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up both again."""
-        self._spendings = {int(p): PrivacySpending.from_json(said) for p, said in memory.get("privacy", {}).items()}
-        self._unheard = {int(p): int(rounds) for p, rounds in memory.get("unheard", {}).items()}
+        """Take up all of it again."""
+        self._training.recall(memory.get("privacy", {}), memory.get("unheard", {}))
+        self._measuring.recall(memory.get("measured", {}), memory.get("unmeasured", {}))

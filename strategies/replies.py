@@ -1,8 +1,9 @@
-"""What became of each client in a round: replies checked, their figures noted, what clients measured put together."""
+"""What became of each client in a round: replies checked, and their figures noted."""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,15 +12,12 @@ from flwr.app import Message, MetricRecord, RecordDict
 
 from bract.adapter.layout import Layout
 from bract.errors import BractError, one_line
-from bract.log import log
-from bract.tasks.task import Sums, Task
 from bract.wire import messages
 from bract.wire.payload import Payload, unpack
 from bract.wire.plan import Plan
 from strategies.aggregation import LIMIT
-from strategies.federation import Member
 
-WARNING = 30
+LONGEST = 1e9  # seconds
 MAX_EXAMPLES = 10**9  # keeps sums exact; it does not stop a client from claiming more than it has
 WRAPPED = re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>:<'")  # how Flower tells of an exception
 
@@ -35,8 +33,9 @@ class ClientRow:
     examples: int = 0
     steps: int = 0
     loss: float = 0.0
-    seconds: float = 0.0
-    busy: float = 0.0
+    seconds: float | None = None  # of training, as the client says, where it tells
+    busy: float | None = None  # of its whole answer, as it says
+    answered: float | None = None  # from the question to its answer, by the server's clock
     upload_bytes: int = 0
     upload_values: int = 0
     download_bytes: int = 0
@@ -52,6 +51,7 @@ class RoundReplies:
     def __init__(self, server_round: int, layout: Layout) -> None:
         self._round, self._layout = server_round, layout
         self._asked: dict[int, tuple[Message, Plan]] = {}
+        self._since: dict[int, float] = {}
         self._by_message: dict[str, int] = {}
         self._rows: dict[int, ClientRow] = {}
 
@@ -62,7 +62,7 @@ class RoundReplies:
 
     def ask(self, partition: int, message: Message, plan: Plan) -> None:
         """A client is asked by this message to do what the plan says."""
-        self._asked[partition] = message, plan
+        self._asked[partition], self._since[partition] = (message, plan), time.monotonic()
 
     def opened(self, reply: Message) -> tuple[ClientRow, Plan] | None:
         """The row that a reply is to fill and the plan that it answers; None where there is none, or none any more."""
@@ -72,6 +72,7 @@ class RoundReplies:
         if partition is None or partition in self._rows:
             return None
         row = self._rows[partition] = self._row(partition)
+        row.answered = round(time.monotonic() - self._since[partition], 3)
         return row, self._asked[partition][1]
 
     def closed(self) -> tuple[list[ClientRow], list[ClientRow]]:
@@ -103,8 +104,8 @@ def note_figures(row: ClientRow, content: RecordDict, payload: Payload, *, count
         row.examples = messages.count(content, "examples", MAX_EXAMPLES)
         row.loss = messages.metric(content, "loss")
         row.head_share = messages.optional_metric(content, "head_share", 1.0)
-    row.seconds = messages.metric(content, "seconds")
-    row.busy = messages.metric(content, "busy")
+    row.seconds = messages.optional_metric(content, "seconds", LONGEST)
+    row.busy = messages.optional_metric(content, "busy", LONGEST)
     row.upload_values = payload.values
     if counts and not row.examples:
         raise BractError("the reply claims to have learned from no examples")
@@ -138,60 +139,3 @@ def reason(reply: Message) -> str:
         if mark in text:
             text = text.rpartition(mark)[2].partition("\n")[0]
     return one_line(text).removesuffix("'>")
-
-
-def measured(replies: Iterable[Message], asked: Sequence[tuple[Message, Member]], task: Task) -> MetricRecord:
-    """The task's figures over all held-out examples of the clients that answered.
-
-    `partitions`, `scores` and `counts` give each client's own, in order. Where nobody held anything out there are no
-    figures, but what was sent down for it is still counted.
-    """
-    waiting = {m.metadata.message_id: member.partition for m, member in asked}
-    sums: dict[int, Sums] = {}
-    for reply in replies:
-        partition = waiting.pop(reply.metadata.reply_to_message_id, None)
-        if partition is None:
-            continue
-        try:
-            found = _sums(reply, task)
-        except Exception as error:
-            why = str(error) if isinstance(error, BractError) else f"malformed ({type(error).__name__})"
-            log(WARNING, "client %s could not measure: %s", partition, why)
-            continue
-        if found:
-            sums[partition] = found
-    sent = sum(messages.payload_bytes(m) for m, _ in asked)
-    if not sums:
-        return MetricRecord({"download_bytes": sent})
-    partitions = sorted(sums)
-    whole = {name: math.fsum(sums[p][name] for p in partitions) for name in ("examples", *task.sums)}
-    return MetricRecord(
-        {
-            **task.figures(whole),
-            "examples": int(whole["examples"]),
-            "download_bytes": sent,
-            "partitions": partitions,
-            "scores": [task.figures(sums[p])[task.score] for p in partitions],
-            "counts": [int(sums[p]["examples"]) for p in partitions],
-        }
-    )
-
-
-def _sums(reply: Message, task: Task) -> Sums | None:
-    """What one client has measured; None if it abstained."""
-    if reply.has_error():
-        raise BractError(reason(reply))
-    if messages.report(reply.content)[0] == "abstained":
-        return None
-    examples = messages.count(reply.content, "examples", MAX_EXAMPLES)
-    if not examples:
-        raise BractError("it measured no examples and did not abstain")
-    sums: Sums = {"examples": examples}
-    for name, bound in task.sums.items():
-        most = bound.most * examples
-        sums[name] = (
-            messages.count(reply.content, name, int(most))
-            if bound.whole
-            else messages.metric(reply.content, name, most)
-        )
-    return sums

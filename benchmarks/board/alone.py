@@ -14,7 +14,7 @@ from bract.settings.read import read
 from bract.settings.schema import Settings
 from bract.settings.steps import steps_in_round
 from bract.tasks.classification import CLASSIFICATION
-from bract.tasks.task import Examples
+from bract.tasks.task import Examples, summed
 from bract.tasks.tokens import pad_id
 from client_app.data import cache
 from client_app.training.loop import Phase, train
@@ -26,7 +26,7 @@ def untrained(values: dict[str, Any], test: str) -> float:
     _, net, first, whole = _begun(values, test)
     for part, vector in first.items():
         net.set(part, vector, net.layout)
-    return _accuracy(CLASSIFICATION.measure(net, whole))
+    return _accuracy(summed(CLASSIFICATION.measure(net, whole)))
 
 
 def alone(nodes: int, values: dict[str, Any], test: str) -> tuple[dict[str, Any], list[float]]:
@@ -55,9 +55,9 @@ def alone(nodes: int, values: dict[str, Any], test: str) -> tuple[dict[str, Any]
                 pad=pad_id(net.shape.place),
             )
         if len(shard.holdout):
-            own.append(CLASSIFICATION.measure(net, shard.holdout))
+            own.append(summed(CLASSIFICATION.measure(net, shard.holdout)))
         if len(whole):
-            tested.append(_accuracy(CLASSIFICATION.measure(net, whole)))
+            tested.append(_accuracy(summed(CLASSIFICATION.measure(net, whole))))
     together = {name: sum(one[name] for one in own) for name in own[0]}
     between = between_clients(CLASSIFICATION, [_accuracy(one) for one in own])
     row: dict[str, Any] = {"accuracy": _accuracy(together), **between, "epsilon": None}

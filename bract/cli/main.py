@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 import bract
-from bract.cli import compare, keys, ledger, link, node, plan, report, run
+from bract.cli import compare, keys, ledger, link, node, plan, policy, report, run
 from bract.errors import BractError
 
-COMMANDS = (run, plan, node, link, keys, ledger, report, compare)
+COMMANDS = (run, plan, node, policy, link, keys, ledger, report, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,9 +7,12 @@ from bract.flower import supernode
 
 
 def add(commands: Commands) -> None:
-    """What the command line takes: all that flower-supernode does."""
+    """What the command line takes: a policy, and all that flower-supernode does."""
     parser = commands.add_parser(
-        "node", help="a SuperNode with a trainer beside it that keeps the model between messages"
+        "node",
+        help="a SuperNode with a trainer beside it that keeps the model between messages",
+        epilog="--policy FILE: what this node's operator allows (bract policy init). Without it, a node with a "
+        "data-path has the strict default.",
     )
     add_flower_words(parser, "flower-supernode")
     parser.set_defaults(command=node)

@@ -11,6 +11,9 @@ from bract.errors import BractError
 from bract.settings.schema import DataSettings
 from bract.tasks.task import Outputs, Table, Task
 
+Cells = Mapping[str, Sequence[str]]  # a task's columns, under its own names
+
+LONGEST_CELL = 1 << 30
 READABLE = (".csv", ".jsonl", ".parquet")
 
 
@@ -49,6 +52,16 @@ def load(settings: DataSettings, seed: int, task: Task) -> Table:
     return table(rows, settings, task, settings.source, column)
 
 
+def load_own(settings: DataSettings, task: Task) -> tuple[Table, Cells]:
+    """A node's own examples, and the task's columns of all rows, used or not.
+
+    A row that cannot be used is left out and counts all the same: that one is broken must be seen by nobody.
+    """
+    path = Path(settings.source.removeprefix("file:"))
+    cells = columns_of(read_rows(path, "data.source", lenient=True), settings, task, str(path))
+    return task.table(cells, []), cells
+
+
 def described(settings: DataSettings) -> Mapping[str, str]:
     """What the source itself says of its labels: the demo's descriptions."""
     return generator.LABELS if settings.source == "demo" else {}
@@ -56,6 +69,14 @@ def described(settings: DataSettings) -> Mapping[str, str]:
 
 def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, task: Task, place: str, group: str = "") -> Table:
     """Pick the columns that the task needs; a missing one is an error that lists what is there."""
+    cells = columns_of(rows, settings, task, place, group)
+    return _some(task.table(cells, [_text(value) for value in rows[group]] if group else []), cells, place)
+
+
+def columns_of(
+    rows: Mapping[str, Sequence[Any]], settings: DataSettings, task: Task, place: str, group: str = ""
+) -> Cells:
+    """The columns that the task needs, as text, under its own names; a missing one is an error."""
     columns = task.columns(settings)
     wanted = {f"data.{name}": column for name, column in columns.items()}
     if group:
@@ -63,15 +84,25 @@ def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, task: Task,
     for key, name in wanted.items():
         if name not in rows:
             raise BractError(f"{key} = {name!r}: {place} has no such column; it has {', '.join(rows) or 'none'}")
-    cells = {name: [_text(value) for value in rows[column]] for name, column in columns.items()}
-    return task.table(cells, [_text(value) for value in rows[group]] if group else [], place)
+    return {name: [_text(value) for value in rows[column]] for name, column in columns.items()}
 
 
 def load_test(settings: DataSettings, task: Task, outputs: Outputs) -> Table:
     """The server's test file, all of which the model must be able to answer."""
     test = table(read_rows(Path(settings.test), "data.test"), settings, task, settings.test)
-    task.require_known(test, outputs, settings.test)
+    unknown = sorted(set(range(len(test))) - set(task.known(test, outputs).tolist()))
+    if unknown:
+        names = sorted(
+            {test.classes[row] for row in unknown} if test.classes else {f"row {row + 1}" for row in unknown}
+        )
+        raise BractError(f"data.test: {settings.test} has labels that training never saw: {', '.join(names[:5])}")
     return test
+
+
+def _some(found: Table, cells: Cells, place: str) -> Table:
+    if not len(found):
+        raise BractError(f"{place} holds no row with {' and '.join(cells)}")
+    return found
 
 
 def _demo(seed: int, task: Task) -> Table:
@@ -80,37 +111,43 @@ def _demo(seed: int, task: Task) -> Table:
     lacking = set(task.columns(DataSettings())) - set(cells)
     if lacking:
         raise BractError(f"data.source = 'demo': the demo has no {' and no '.join(sorted(lacking))}; name a file")
-    return task.table(cells, [e.branch for e in examples], "the demo")
+    return task.table(cells, [e.branch for e in examples])
 
 
-def read_rows(path: Path, key: str) -> dict[str, list[Any]]:
-    """The columns of a CSV, JSONL or Parquet file. Every fault names the setting and the line."""
+def read_rows(path: Path, key: str, *, lenient: bool = False) -> dict[str, list[Any]]:
+    """The columns of a CSV, JSONL or Parquet file. Every fault names the setting and the line.
+
+    Where it is `lenient`, a row that is broken is a row of nothing.
+    """
     if path.suffix.lower() not in READABLE:
         raise BractError(f"{key}: {path} should end in {', '.join(READABLE)}")
     if not path.is_file():
         raise BractError(f"{key}: there is no file {path}")
     try:
-        return {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix.lower()](path)
+        return {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix.lower()](path, lenient)
     except UnicodeDecodeError as error:
         raise BractError(f"{key}: {path} is not UTF-8 text ({error.reason})") from error
     except (ValueError, OSError) as error:
         raise BractError(f"{key}: {path} cannot be read: {error}") from error
 
 
-def _csv(path: Path) -> dict[str, list[Any]]:
+def _csv(path: Path, lenient: bool) -> dict[str, list[Any]]:
+    csv.field_size_limit(LONGEST_CELL)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restkey="", strict=True)
+        reader = csv.DictReader(file, restkey="", strict=not lenient)
         try:
             rows, names = list(reader), list(reader.fieldnames or [])
         except csv.Error as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
     for number, row in enumerate(rows, start=1):
         if ("" in row and "" not in names) or None in row.values():
-            raise ValueError(f"record {number} does not have {len(names)} fields")
+            if not lenient:
+                raise ValueError(f"record {number} does not have {len(names)} fields")
+            row.update(dict.fromkeys(names))
     return {name: [row[name] for row in rows] for name in names}
 
 
-def _jsonl(path: Path) -> dict[str, list[Any]]:
+def _jsonl(path: Path, lenient: bool) -> dict[str, list[Any]]:
     rows: list[dict[str, Any]] = []
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -118,16 +155,20 @@ def _jsonl(path: Path) -> dict[str, list[Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number} is not JSON") from error
+            except (ValueError, RecursionError) as error:
+                if not lenient:
+                    raise ValueError(f"line {number} is not JSON") from error
+                row = {}
             if not isinstance(row, dict):
-                raise ValueError(f"line {number} is not a JSON object")
+                if not lenient:
+                    raise ValueError(f"line {number} is not a JSON object")
+                row = {}
             rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _parquet(path: Path) -> dict[str, list[Any]]:
+def _parquet(path: Path, lenient: bool) -> dict[str, list[Any]]:
     from pyarrow import parquet
 
     columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bract.errors import BractError
@@ -22,6 +22,9 @@ OURS = ("isolation", "superexec-auth-secret-file", "ssl-certfile", "ssl-keyfile"
 def run(arguments: Sequence[str]) -> int:
     """Start both, and end both when the SuperNode ends or this process is told to; its exit code."""
     rest, host, port = parsed(arguments)
+    rest, policy = with_policy(rest)
+    if policy:
+        _require_right(policy)
     supernode = tool("flower-supernode")
     place = Path(tempfile.mkdtemp(prefix="bract-"))  # for its owner alone
     secret = place / "secret"  # whoever knows it may take this node's messages
@@ -44,21 +47,22 @@ def run(arguments: Sequence[str]) -> int:
         "--superexec-auth-secret-file",
         str(secret),
     ]
+    told = told_to_trainer(rest)
     trainer = [sys.executable, "-P", "-m", "client_app.flower.trainer", address, str(secret)]
 
-    def told(*_: object) -> None:
+    def stopped(*_: object) -> None:
         raise SystemExit(0)  # it does as it is told
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told)
+        signal.signal(number, stopped)
     running: list[subprocess.Popen[bytes]] = []
     try:
-        running = [_start(node)]
-        running.append(_start(trainer))
+        running = [_start(node, {})]
+        running.append(_start(trainer, told))
         while (code := running[0].poll()) is None:
             if running[1].poll() is not None:
                 time.sleep(PAUSE)
-                running[1] = _start(trainer)
+                running[1] = _start(trainer, told)
             time.sleep(0.1)
         return code
     finally:
@@ -81,10 +85,38 @@ def parsed(arguments: Sequence[str]) -> tuple[list[str], str, int]:
     return rest, options.host, options.port or free_port(options.host)
 
 
-def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+def with_policy(words: Sequence[str]) -> tuple[list[str], str]:
+    """Flower's words with `--policy FILE` put into the node's configuration, and the file's absolute path."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--policy")
+    parser.add_argument("--node-config", default="")
+    options, rest = parser.parse_known_args(list(words))
+    if options.policy is None:
+        return list(words), ""
+    path = str(Path(options.policy).resolve())
+    if '"' in path:
+        raise BractError(f"--policy {path!r}: a path with a quotation mark does not fit into the node's configuration")
+    return [*rest, "--node-config", f'{options.node_config} policy="{path}"'.strip()], path
+
+
+def told_to_trainer(words: Sequence[str]) -> dict[str, str]:
+    """What the trainer is told of its node, in its environment: that it is a real one, and of which SuperLink."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--superlink", default="unknown")
+    return {"BRACT_NODE": "1", "BRACT_SUPERLINK": parser.parse_known_args(list(words))[0].superlink}
+
+
+def _require_right(policy: str) -> None:
+    """Explain the policy in the node's log, or say what is wrong with it and do not start."""
+    command = [sys.executable, "-P", "-m", "client_app.policy.explain", "check", policy]
+    if subprocess.run(command, env={**os.environ, **QUIET}, check=False).returncode:
+        raise BractError(f"--policy {policy}: it is not one that this node can obey")
+
+
+def _start(command: Sequence[str], more: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
-        env={**os.environ, **QUIET},
+        env={**os.environ, **QUIET, **more},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=die_with_parent,

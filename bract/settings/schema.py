@@ -145,10 +145,10 @@ class DataSettings:
     labels: Written = setting(
         "",
         "0.1",
-        "a JSON file: list of label names, or names with their descriptions",
-        example="/data/labels.json",
-        pattern=r"|/.+",
-        form="an absolute path",
+        "label names, or names with their descriptions: as JSON, or a JSON file; at nodes with own data as JSON alone",
+        example='["late", "lost"]',
+        pattern=r"|/.+|\s*[\[{].*",
+        form="a JSON list of names, or an absolute path",
     )
     test: Written = setting(
         "",
@@ -236,12 +236,24 @@ class PrivacySettings:
     joins: StrictInt = setting(
         0, "0.1", "rounds that a client may join, for which its noise is set; 0: all", example=3, low=0
     )
+    measuring: Literal["auto", "exact", "noisy", "nothing"] = setting(
+        "auto",
+        "0.1",
+        "what clients tell of held-out examples, where they protect them: auto is exact in a simulation, and what its "
+        "operator allows at a node; noisy costs the same target once more, of other examples than training",
+        example="noisy",
+    )
     share_metrics: StrictBool = setting(
-        False, "0.1", "send exact example counts and training losses, which nothing protects", example=True
+        False, "0.1", "send exact example counts, training losses and times, which nothing protects", example=True
     )
     test_seed: StrictStr = setting(
         "", "0.1", "for tests alone: noise that anyone can predict, which protects nothing", example="7"
     )
+
+    @property
+    def by_clients(self) -> bool:
+        """Whether clients protect their own data, towards the server too."""
+        return self.unit == "example"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ from numpy.typing import NDArray
 from bract.errors import BractError
 from bract.settings.schema import DataSettings
 from bract.tasks.labels import described_by, in_words, read_labels
-from bract.tasks.task import Bound, Examples, Figures, Outputs, Rows, Sums, Table, Usage
+from bract.tasks.task import Bound, Examples, Figures, Measured, Outputs, Rows, Table, Usage
 from bract.tasks.tokens import logits, tokenise
 
 # Label names leave the device: a column that was named by mistake, of texts or of ids, must not.
 MOST_LABELS, LONGEST_LABEL = 1000, 200
+LONGEST_LOSS = 5.0  # of a text, where losses leave with noise: that of a guess among 148 labels
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,35 @@ class Classification:
     @property
     def sums(self) -> Mapping[str, Bound]:
         """Texts that it has right, and their losses."""
-        return {"correct": Bound(1, whole=True), "loss": Bound(1e6)}
+        return {"correct": Bound(1, whole=True), "loss": Bound(1e6, clip=LONGEST_LOSS)}
 
     def columns(self, data: DataSettings) -> Mapping[str, str]:
         """A text and its label."""
         return {"text": data.text, "label": data.label}
 
-    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str], place: str) -> Table:
+    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str]) -> Table:
         """The rows that have both."""
         texts, labels = columns["text"], columns["label"]
         keep = [i for i in range(len(texts)) if texts[i] and labels[i] and (not group or group[i])]
-        if not keep:
-            raise BractError(f"{place} holds no row with both a text and a label")
         kept = tuple(labels[i] for i in keep)
         groups = tuple(group[i] for i in keep) if group else ()
         return Table({"text": tuple(texts[i] for i in keep), "label": kept}, kept, groups)
 
+    def declared(self, data: DataSettings) -> Outputs | None:
+        """The classes of `data.labels`, in its order."""
+        if not data.labels:
+            return None
+        names, descriptions = read_labels(data.labels)
+        return Outputs(len(names), names, descriptions)
+
     def outputs(self, data: DataSettings, table: Table, described: Mapping[str, str]) -> Outputs:
-        """The classes: of `data.labels` in its order, else those of the data, sorted."""
+        """The classes that are declared, else those of the data, sorted."""
         found = set(table.columns["label"])
-        if data.labels:
-            names, descriptions = read_labels(Path(data.labels))
-            unknown = sorted(found - set(names))
+        if (declared := self.declared(data)) is not None:
+            unknown = sorted(found - set(declared.names))
             if unknown:
-                raise BractError(f"data.labels: {data.labels} lacks labels that the data has: {', '.join(unknown[:5])}")
-            return Outputs(len(names), names, descriptions)
+                raise BractError(f"data.labels: it lacks labels that the data has: {', '.join(unknown[:5])}")
+            return declared
         names = tuple(sorted(found))
         if len(names) > max(2, min(MOST_LABELS, len(table) // 3)) or max(map(len, names)) > LONGEST_LABEL:
             raise BractError(
@@ -65,11 +69,10 @@ class Classification:
         words = tuple(described_by(name, described[name]) if name in described else in_words(name) for name in names)
         return Outputs(len(names), names, words)
 
-    def require_known(self, table: Table, outputs: Outputs, place: str) -> None:
-        """Every label must be one of the head's."""
-        unknown = sorted(set(table.columns["label"]) - set(outputs.names))
-        if unknown:
-            raise BractError(f"data.test: {place} has labels that training never saw: {', '.join(unknown[:5])}")
+    def known(self, table: Table, outputs: Outputs) -> Rows:
+        """Rows whose label is one of the head's."""
+        names = set(outputs.names)
+        return np.flatnonzero([label in names for label in table.columns["label"]]).astype(np.int64)
 
     def examples(self, table: Table, rows: Rows, outputs: Outputs, place: str, length: int) -> Examples:
         """Labels numbered in the order of the head's rows."""
@@ -83,14 +86,14 @@ class Classification:
 
         return functional.cross_entropy(model(ids, mask), targets, reduction="none")
 
-    def measure(self, model: Any, held: Examples) -> Sums:
-        """How many of the texts the model gets right, and the sum of their losses."""
+    def measure(self, model: Any, held: Examples) -> Measured:
+        """Whether the model gets each text right, and its loss."""
         import torch
         from torch.nn import functional
 
         found, labels = torch.from_numpy(logits(model, held.tokens)), torch.from_numpy(held.targets)
-        loss = functional.cross_entropy(found.double(), labels, reduction="sum")
-        return {"examples": len(held), "correct": int((found.argmax(-1) == labels).sum()), "loss": float(loss)}
+        loss = functional.cross_entropy(found.double(), labels, reduction="none")
+        return {"correct": (found.argmax(-1) == labels).double().numpy(), "loss": loss.numpy()}
 
     def figures(self, sums: Mapping[str, float]) -> Figures:
         """The share that is right, and the mean loss."""

@@ -8,6 +8,7 @@ knows tasks, too, and does without.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,13 +69,30 @@ class Examples:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def only(self, rows: Rows) -> "Examples":
+        """Some of them."""
+        return Examples([self.tokens[i] for i in rows], self.targets[rows])
+
 
 @dataclass(frozen=True)
 class Bound:
-    """What one sum may be, for so many examples: a client's word is not believed beyond it."""
+    """What one sum may be, for so many examples: a client's word is not believed beyond it.
+
+    Where sums leave with noise, an example counts with `clip` at most: the less it is, the less noise hides it.
+    """
 
     most: float  # for each example
+    clip: float = 1.0
     whole: bool = False
+
+
+Measured = dict[str, NDArray[np.float64]]  # of each example that was measured: what `Task.sums` names
+
+
+def summed(measured: Measured) -> Sums:
+    """What measurements of examples add up to."""
+    counted = len(next(iter(measured.values())))
+    return {"examples": counted, **{name: math.fsum(values) for name, values in measured.items()}}
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,7 @@ class Task(Protocol):
 
     @property
     def sums(self) -> Mapping[str, Bound]:
-        """What `measure` gives beside `examples`."""
+        """What `measure` gives of each example."""
 
     @property
     def auto_class(self) -> str:
@@ -117,14 +135,17 @@ class Task(Protocol):
     def columns(self, data: DataSettings) -> Mapping[str, str]:
         """The columns that it needs: by its own name of each, the file's. `data.NAME` is the setting."""
 
-    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str], place: str) -> Table:
-        """The rows that can be used; where there is none, BractError names `place`."""
+    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str]) -> Table:
+        """The rows that can be used."""
+
+    def declared(self, data: DataSettings) -> Outputs | None:
+        """What the head is to give by the settings alone; None where they do not say."""
 
     def outputs(self, data: DataSettings, table: Table, described: Mapping[str, str]) -> Outputs:
         """What the head is to give; `described` are the source's own words for names."""
 
-    def require_known(self, table: Table, outputs: Outputs, place: str) -> None:
-        """Raise BractError if these rows ask for what the head does not give."""
+    def known(self, table: Table, outputs: Outputs) -> Rows:
+        """The rows that ask for what the head gives."""
 
     def examples(self, table: Table, rows: Rows, outputs: Outputs, place: str, length: int) -> Examples:
         """Rows tokenised by the tokenizer of the model at `place`, cut at `length`."""
@@ -132,8 +153,8 @@ class Task(Protocol):
     def losses(self, model: Any, ids: Any, mask: Any, targets: Any) -> Any:
         """The loss of each example, a tensor of as many."""
 
-    def measure(self, model: Any, held: Examples) -> Sums:
-        """Sums over examples that were held out."""
+    def measure(self, model: Any, held: Examples) -> Measured:
+        """Of each example that was held out, by itself: none of its values depends on another example."""
 
     def figures(self, sums: Mapping[str, float]) -> Figures:
         """What sums of one or many clients come to; never asked where there are no examples."""

@@ -102,6 +102,15 @@ def metric(content: RecordDict, name: str, most: float = 1e9) -> float:
     return float(value)
 
 
+def noisy_metric(content: RecordDict, name: str, most: float) -> float:
+    """A finite number from -most to most that the client reports with noise."""
+    record = content.get(METRICS)
+    value = record.get(name) if isinstance(record, MetricRecord) else None
+    if not isinstance(value, int | float) or not -most <= value <= most:
+        raise BractError(f"the reply reports no {name} from {-most:g} to {most:g}")
+    return float(value)
+
+
 def optional_metric(content: RecordDict, name: str, most: float) -> float | None:
     """A number from 0 to `most`, where the client reports it."""
     record = content.get(METRICS)

@@ -2,13 +2,17 @@
 
 import hashlib
 import sys
+from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from bract.adapter.layout import Layout, Parts
 from bract.data.partition import Partition
-from bract.data.tables import described, load, stamp
+from bract.data.tables import described, load, load_own, stamp
+from bract.errors import BractError, public
 from bract.files import home, locked
 from bract.log import log
 from bract.models.lora_model import LoraModel, Shape, build, pick_device
@@ -16,9 +20,20 @@ from bract.settings.schema import DataSettings
 from bract.tasks.registry import task_of
 from bract.tasks.task import Outputs, Table
 from bract.tasks.tokens import pad_id, tokenise
+from client_app.data.holdout import held_out
 from client_app.data.shards import Shard, Shared, read, write
 
-WARNING = 30
+INFO, WARNING = 20, 30
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A node's own table, the rows of it that can be used, and how many rows the file has, used or not."""
+
+    table: Table
+    outputs: Outputs
+    rows: NDArray[np.int64]
+    total: int
 
 
 @lru_cache(maxsize=1)
@@ -27,6 +42,36 @@ def dataset(settings: DataSettings, seed: int, task: str) -> tuple[Table, Output
     kind = task_of(task)
     table = load(settings, seed, kind)
     return table, kind.outputs(settings, table, described(settings))
+
+
+@lru_cache(maxsize=1)
+def own_dataset(settings: DataSettings, task: str) -> OwnData:
+    """A node's own data: what the head gives comes from the settings alone, and what does not fit it is left out."""
+    kind = task_of(task)
+    with public():
+        outputs = kind.declared(settings)
+        if outputs is None:
+            raise BractError(
+                "data.labels: neither this node's policy nor the run names the labels, and no node tells those of its "
+                'data; write them: data.labels = \'["lost", "late"]\''
+            )
+    table, cells = load_own(settings, kind)
+    rows = kind.known(table, outputs)
+    total = len(next(iter(cells.values())))
+    if left := total - len(rows):
+        log(INFO, "%s of the %s rows cannot be used: they lack a cell, or their label is not in the list", left, total)
+    return OwnData(table, outputs, rows, total)
+
+
+@lru_cache(maxsize=1)
+def own_shard(settings: DataSettings, task: str, place: str) -> Shard:
+    """A node's own examples; which are held out is a keyed hash of each one, so that no server decides or knows it."""
+    data, kind = own_dataset(settings, task), task_of(task)
+    held = held_out([tuple(cells[i] for cells in data.table.columns.values()) for i in data.rows], settings.holdout)
+    train, holdout = (
+        kind.examples(data.table, data.rows[which], data.outputs, place, settings.max_length) for which in (~held, held)
+    )
+    return Shard(train, holdout)
 
 
 @lru_cache(maxsize=1)
@@ -94,7 +139,7 @@ def refresh(settings: DataSettings) -> None:
     """Forget the data if its files have changed since they were read: a resident trainer outlives runs."""
     now = stamp(settings)
     if _stamps.get(settings, now) != now:
-        for cached in (dataset, partition, shard, shared):
+        for cached in (dataset, partition, shard, shared, own_dataset, own_shard):
             cached.cache_clear()
     _stamps[settings] = now
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bract.errors import BractError
 from bract.settings.schema import DataSettings
-from bract.tasks.task import Bound, Examples, Figures, Outputs, Rows, Sums, Table, Usage
+from bract.tasks.task import Bound, Examples, Figures, Measured, Outputs, Rows, Table, Usage
 from bract.tasks.tokens import logits, tokenise
 
 
@@ -32,20 +32,23 @@ class Regression:
         """A text and its number."""
         return {"text": data.text, "label": data.label}
 
-    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str], place: str) -> Table:
+    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str]) -> Table:
         """The rows that have both."""
         keep = [i for i, text in enumerate(columns["text"]) if text and columns["label"][i]]
-        if not keep:
-            raise BractError(f"{place} holds no row with both a text and a number")
         kept = {name: tuple(cells[i] for i in keep) for name, cells in columns.items()}
         return Table(kept, group=tuple(group[i] for i in keep) if group else ())
 
-    def outputs(self, data: DataSettings, table: Table, described: Mapping[str, str]) -> Outputs:
+    def declared(self, data: DataSettings) -> Outputs:
         """One number."""
         return Outputs(1)
 
-    def require_known(self, table: Table, outputs: Outputs, place: str) -> None:
-        """Any number will do."""
+    def outputs(self, data: DataSettings, table: Table, described: Mapping[str, str]) -> Outputs:
+        """The same whatever the data are."""
+        return self.declared(data)
+
+    def known(self, table: Table, outputs: Outputs) -> Rows:
+        """Those that are finite numbers."""
+        return np.array([i for i, cell in enumerate(table.columns["label"]) if _is_number(cell)], dtype=np.int64)
 
     def examples(self, table: Table, rows: Rows, outputs: Outputs, place: str, length: int) -> Examples:
         """Numbers as they are."""
@@ -59,10 +62,10 @@ class Regression:
         """The squared distance of each text."""
         return (model(ids, mask)[:, 0] - targets).square()
 
-    def measure(self, model: Any, held: Examples) -> Sums:
-        """Sums over texts."""
+    def measure(self, model: Any, held: Examples) -> Measured:
+        """How far each is off."""
         off = np.abs(logits(model, held.tokens)[:, 0].astype(np.float64) - held.targets)
-        return {"examples": len(held), "distance": float(off.sum()), "loss": float(np.square(off).sum())}
+        return {"distance": off, "loss": np.square(off)}
 
     def figures(self, sums: Mapping[str, float]) -> Figures:
         """Means."""
@@ -79,6 +82,13 @@ class Regression:
     def example(self, usage: Usage) -> str:
         """Left to the reader."""
         return f"# with {usage.base}, as for any model of transformers with one output"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return bool(np.isfinite(np.float32(float(cell))))
+    except ValueError:
+        return False
 
 
 REGRESSION = Regression()

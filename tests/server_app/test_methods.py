@@ -246,6 +246,7 @@ def test_personal_models_are_written_by_their_clients(simulate, home):
     import bract
     from bract.settings.read import read
     from bract.tasks.classification import CLASSIFICATION
+    from bract.tasks.task import summed
     from client_app.client import Client
 
     values = {"strategy.name": "fedsa", "rounds": 3, "train.epochs": 3}
@@ -258,7 +259,7 @@ def test_personal_models_are_written_by_their_clients(simulate, home):
         loaded = bract.load(federation / str(client))
         shard = Client(read(grid.run_config), client, 3).shard
         found = CLASSIFICATION.measure(loaded.model, shard.holdout)
-        assert CLASSIFICATION.figures(found)["accuracy"] == rows[client]["accuracy"]
+        assert CLASSIFICATION.figures(summed(found))["accuracy"] == rows[client]["accuracy"]
         assert "One client's own model" in (federation / str(client) / "README.md").read_text()
     card = (folder.adapter / "README.md").read_text()
     assert "With each client stays: B and the head." in card

@@ -46,9 +46,18 @@ def test_what_clients_said_is_remembered():
     for partition in (0, 1):
         own.asked(partition)
     own.heard(1, SPENDING, trained=True)
+    for partition in (0, 2):
+        own.asked_to_measure(partition)
+    own.measured(0, SPENDING)
     again.recall(own.memory())
     assert again.memory() == own.memory()
-    assert own.memory() == {"privacy": {"1": SPENDING.to_json()}, "unheard": {"0": 1}, "uses": []}
+    assert own.memory() == {
+        "privacy": {"1": SPENDING.to_json()},
+        "unheard": {"0": 1},
+        "uses": [],
+        "measured": {"0": SPENDING.to_json()},
+        "unmeasured": {"2": 1},
+    }
     assert again.spendings(federation(), PRIVACY) == own.spendings(federation(), PRIVACY)
     assert again.silent() == [0]
 

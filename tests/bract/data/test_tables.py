@@ -73,7 +73,7 @@ def test_the_hub_reader_takes_a_dataset(files, monkeypatch):
         ("d.csv", "text,intent\na,b\n", "data.label = 'label': .* it has text, intent"),
         ("d.csv", "text,label\na\n", "record 1 does not have 2 fields"),
         ("d.csv", "text,label\na,b,c\n", "record 1 does not have 2 fields"),
-        ("d.csv", "text,label\n", "no row with both"),
+        ("d.csv", "text,label\n", "no row with text and label"),
         ("d.csv", "", "it has none"),
         ("d.csv", b"text,label\n\xff\xfe,b\n", "not UTF-8"),
         ("d.jsonl", '{"text": "a", "label": "b"}\n{"text": \n', "line 2 is not JSON"),

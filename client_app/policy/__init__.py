@@ -1,0 +1,1 @@
+"""What a node's operator says, and no server can change."""

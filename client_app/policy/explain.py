@@ -1,0 +1,170 @@
+"""`bract policy`: a policy to begin with, and in words what it lets any server have."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bract.data.tables import read_rows
+from bract.errors import BractError, PublicError
+from bract.models.base_model import MINILM_FINGERPRINT
+from bract.settings.read import read
+from client_app.policy.judge import measuring_of, require_allowed
+from client_app.policy.policy import Policy
+from client_app.policy.reading import parsed, read_file, words_of
+
+DRAFT = """\
+# What this node's operator allows. No server can change any of it. A line that is left out has the value that it has
+# here; `bract policy check {file}` says in words what the whole means.
+
+[data]
+name = {name}        # the dataset's own name: what is spent of its privacy is kept under it
+path = {path}
+text = "text"                # the columns that are meant; a run's own names for them are not looked at
+label = "label"
+# user = "patient"           # whose a row is: then a person's rows are all trained on or all held out, and a run may
+                             # protect persons (privacy.unit = person)
+labels = "from-run"          # the names that the run brings; or your own list: ["asthma", "other"]. Rows with another
+                             # label are left out, and nobody is told
+holdout = 0.2                # the share of examples that is measured on and never trained on
+{examples}                   # how many rows a server may take the file to have; 0: their exact number
+
+[allow]
+tasks = ["classify"]
+largest-rank = 64
+smallest-batch = 1
+
+[allow.models]               # base models, with the fingerprint of their weights (a run prints it)
+minilm = "{minilm}"
+
+[privacy]
+unit = "example"             # the least that a run must protect: "person", "example", "client" (then the server sees
+                             # your update and is trusted), "none"
+epsilon = 10.0               # what may be spent of this data in its whole life, by all servers together
+delta = 1e-5
+# largest-delta = 1e-6       # of a run; left out: a tenth of one in the number of rows
+measuring = "noisy"          # what held-out examples tell: "nothing", "noisy" (paid for like training), "exact"
+exact-metrics = false        # whether exact numbers of examples and losses of training may leave
+timing = "nobody"            # or "server": whether replies say how long they took
+
+[log]
+# audit = "/var/log/bract.jsonl"   # a line for every message: who asked for what, and what left
+"""
+
+
+def main() -> int:
+    """Do what the words say; a fault is one line, and 1."""
+    kind, path, *more = sys.argv[1:]
+    try:
+        return init(Path(path), more) if kind == "init" else check(Path(path), more)
+    except BractError as error:
+        print(f"bract: error: {error}", file=sys.stderr)
+        return 1
+
+
+def init(path: Path, more: Sequence[str]) -> int:
+    """Write a policy that is its own explanation, with the numbers of the data where these are named."""
+    data = Path(more[0]).resolve() if more else None
+    rows = read_rows(data, "--data") if data else {}
+    count = len(next(iter(rows.values()), []))
+    rounded = int(float(f"{count:.1g}")) if count else 0
+    text = DRAFT.format(
+        file=path,
+        name=json.dumps(data.stem if data else "my-data"),
+        path=json.dumps(str(data or "/data/examples.csv")),
+        examples=f"examples = {rounded}".ljust(9),
+        minilm=MINILM_FINGERPRINT,
+    )
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise BractError(f"{path} is there already; it is left as it is") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    print(f"{path} written: edit it, then bract policy check {path}")
+    if data:
+        lacking = [name for name in ("text", "label") if name not in rows]
+        print(f"the columns of {data}: {', '.join(rows)}; rows: {count}")
+        if lacking:
+            print(f"it has no column {' and no column '.join(lacking)}: name the ones that are meant")
+    return 0
+
+
+def check(path: Path, more: Sequence[str]) -> int:
+    """Explain a policy, and hold a run against it."""
+    policy = parsed(words_of(read_file(path)), str(path))
+    if not policy.data.path:
+        raise BractError(f"{path}: data-path should be the absolute path of the node's data")
+    print("\n".join(explained(policy)))
+    if not more:
+        return 0
+    print()
+    settings = read({"data.source": "node", **json.loads(more[0])})
+    try:
+        require_allowed(policy, settings)
+    except PublicError as error:
+        print(f"This run would be declined. {error}")
+        return 1
+    print("This run would be taken part in. Its server gets:")
+    for line in gets(
+        replace(policy, privacy=replace(policy.privacy, unit=settings.privacy.unit)), measuring_of(policy, settings)
+    ):
+        print(f"  - {line}")
+    return 0
+
+
+def explained(policy: Policy) -> list[str]:
+    """What any server could get at most, what it is told, and what it is refused."""
+    data, allow, privacy = policy.data, policy.allow, policy.privacy
+    columns = [
+        f"{what} = {name!r}" for what, name in (("text", data.text), ("label", data.label), ("user", data.user)) if name
+    ]
+    least = {"none": "nothing", "client": "whole clients, by a server that is trusted", "example": "each example"}
+    labels = "which of its own list this node takes: all" if data.labels == "from-run" else ", ".join(data.labels)
+    return [
+        f"Data {data.name or '(without a name)'}: {data.path}, columns {', '.join(columns)}.",
+        f"Held out and never trained on: {data.holdout:g} of it.",
+        "",
+        "At most, any server gets:",
+        *[f"  - {line}" for line in gets(policy, privacy.measuring)],
+        "",
+        "It is told, because you say that it is public:",
+        f"  - labels: {labels}",
+        f"  - rows: {data.examples or 'their exact number, by its sampling rate to about a fifth'}",
+        "",
+        "It is refused:",
+        f"  - runs that protect less than {least.get(privacy.unit, 'each person')}",
+        f"  - tasks but {', '.join(allow.tasks)}; base models but {', '.join(allow.models) or 'none'}; ranks above "
+        f"{allow.largest_rank}; batches below {allow.smallest_batch}",
+        "  - columns, files, paths and exact figures; every fault but its number in this node's log",
+    ]
+
+
+def gets(policy: Policy, measuring: str) -> list[str]:
+    """What leaves, a line a kind."""
+    privacy = policy.privacy
+    if privacy.unit in ("none", "client"):
+        lines = ["updates computed from your data as they are: nothing bounds what they tell a server"]
+    else:
+        each = "person" if privacy.unit == "person" else "example"
+        lines = [
+            f"updates with noise: over the data's life epsilon {privacy.epsilon:g} at delta {privacy.delta:g} for each "
+            f"{each}, all servers together; after that nothing"
+        ]
+    words = {
+        "nothing": "nothing of held-out examples",
+        "noisy": "sums over held-out examples with noise, within the same epsilon (of other examples)",
+        "exact": "exact counts and losses of held-out examples, which nothing bounds",
+    }
+    lines.append(words[measuring if privacy.unit in ("example", "person") or measuring == "nothing" else "exact"])
+    if privacy.exact_metrics:
+        lines.append("exact numbers of examples and losses of training, which nothing bounds")
+    if privacy.timing == "server":
+        lines.append("how long this node took, which tells roughly what was drawn")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

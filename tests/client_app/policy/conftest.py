@@ -1,0 +1,41 @@
+"""Nodes with data of their own, and policies for them."""
+
+import json
+
+import pytest
+
+from bract.models import base_model
+from tests.harness import TEXTS, tiny_data
+
+# What lets a run with a tiny model and without privacy take place.
+OPEN = {"privacy.unit": "none", "privacy.measuring": "exact", "privacy.exact-metrics": True}
+
+
+def write_policy(path, model, data, **more):
+    """A policy of these words for a tiny model."""
+    words = {"data.path": str(data), "data.name": path.stem, "data.labels": list(TEXTS), **more}
+    tables = {}
+    for word, value in words.items():
+        section, name = word.split(".")
+        tables.setdefault(section, []).append(f"{name} = {json.dumps(value)}")
+    place = base_model.locate(str(model))
+    tables.setdefault("allow", []).append(f'models = {{ "{model}" = "{base_model.fingerprint(place)}" }}')
+    path.write_text("\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in tables.items()))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def sites(tmp_path, model_folder):
+    """Three sites' own files, of unequal size, under policies that allow all; `sites(WORDS)` changes these."""
+
+    model = model_folder
+
+    def made(**words):
+        configs = {}
+        for i in range(3):
+            data = tiny_data(tmp_path / f"site{i}.csv", copies=3 + i)
+            configs[i] = {"policy": str(write_policy(tmp_path / f"policy{i}.toml", model, data, **{**OPEN, **words}))}
+        return configs
+
+    return made

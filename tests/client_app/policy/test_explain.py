@@ -1,0 +1,48 @@
+"""`bract policy`: written, explained, held against a run."""
+
+import pytest
+
+from bract.cli.main import main
+from tests.harness import tiny_data
+
+
+@pytest.fixture
+def policy(tmp_path, capfd):
+    data = tiny_data(tmp_path / "notes.csv", copies=3)
+    assert main(["policy", "init", str(tmp_path / "node.toml"), "--data", str(data)]) == 0
+    told = capfd.readouterr().out
+    assert "the columns of" in told
+    assert "rows: 48" in told
+    return tmp_path / "node.toml"
+
+
+def test_what_init_writes_is_a_policy_that_check_explains(policy, capfd):
+    assert policy.stat().st_mode & 0o077 == 0
+    assert main(["policy", "check", str(policy)]) == 0
+    told = capfd.readouterr().out
+    assert "over the data's life epsilon 10 at delta 1e-05 for each example" in told
+    assert "rows: 50" in told  # rounded
+    assert "tasks but classify" in told
+
+
+def test_init_leaves_what_is_there(policy, capfd):
+    before = policy.read_text()
+    assert main(["policy", "init", str(policy)]) == 1
+    assert policy.read_text() == before
+    assert "is there already" in capfd.readouterr().err
+
+
+def test_a_run_is_held_against_it(policy, capfd):
+    assert main(["policy", "check", str(policy), "-c", "privacy.epsilon=3"]) == 0
+    assert "This run would be taken part in" in capfd.readouterr().out
+    assert main(["policy", "check", str(policy), "-c", "privacy.unit=none"]) == 1
+    assert "This run would be declined. this node's policy: privacy.unit = 'none'" in capfd.readouterr().out
+    policy.write_text(policy.read_text().replace('unit = "example"', 'unit = "none"', 1))
+    assert main(["policy", "check", str(policy), "-c", "privacy.unit=none"]) == 0
+    assert "nothing bounds what they tell a server" in capfd.readouterr().out
+
+
+def test_a_wrong_policy_is_one_line(tmp_path, capfd):
+    (tmp_path / "node.toml").write_text("[data]\npath = 3\n")
+    assert main(["policy", "check", str(tmp_path / "node.toml")]) == 1
+    assert capfd.readouterr().err.count("\n") == 1
