@@ -88,7 +88,7 @@ def _composed(uses: tuple[Use, ...], delta: float, grid: float) -> float:
 def _rdp(uses: tuple[Use, ...], delta: float, orders: tuple[float, ...]) -> float:
     from dp_accounting.rdp import RdpAccountant
 
-    with _quiet():  # about orders at which a series does not converge: it leaves them out
+    with quiet():  # about orders at which a series does not converge: it leaves them out
         return float(max(0.0, _told(RdpAccountant(list(orders)), uses).get_epsilon(delta)))
 
 
@@ -102,7 +102,8 @@ def _told(accountant: Any, uses: tuple[Use, ...]) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """dp-accounting keeps its warnings to itself."""
     log = logging.getLogger("absl")
     before = log.level
     log.setLevel(logging.ERROR)

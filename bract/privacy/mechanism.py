@@ -22,6 +22,10 @@ SAFE = 1 - 1e-5  # of the clip: what is rounded on the way must not let anything
 class Numbers(Protocol):
     """A NumPy array or a torch tensor."""
 
+    @property
+    def dtype(self) -> Any:
+        """What each number is."""
+
     def __add__(self, other: Any, /) -> Any: ...
 
     def __mul__(self, other: Any, /) -> Any: ...
@@ -80,9 +84,16 @@ class Mechanism:
         return min(1.0, SAFE * self.clip / length) if length else 1.0
 
     def noisy_mean(self, clipped_sum: Values, normal: Values) -> Values:
-        """What leaves a step. `normal`: fresh standard normal numbers, one for every value that is released."""
-        noisy = clipped_sum + normal * self.deviation
-        mean: Values = noisy / self.batch
+        """What leaves a step. `normal`: fresh standard normal numbers, one for every value that is released.
+
+        Guaranteed: the sum is widened to float64, the noise is scaled, added and divided in float64, and the result is
+        cast once, to the sum's own type. Noise that is cast before it is added lies on a coarse lattice, and the low
+        bits of what is released then tell which sum it was added to; `normal` that is not float64 is an error.
+        """
+        if not str(normal.dtype).endswith("float64"):
+            raise TypeError(f"noise of {normal.dtype} would tell the sum by its low bits: float64 is needed")
+        wide: Any = (clipped_sum + normal * self.deviation) / self.batch
+        mean: Values = wide.astype(clipped_sum.dtype) if hasattr(wide, "astype") else wide.to(clipped_sum.dtype)
         return mean
 
     def use(self, rounds: int = 1) -> Use:

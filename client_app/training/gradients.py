@@ -82,5 +82,12 @@ class PrivateGradients:
         self._engine.start()
         for some in self._engine.split(examples, rows, clipped=True):
             loss += self._engine.add(examples, some, total, self._clip.scales)
-        normal, inside = torch.from_numpy(self._noise.normal(self._flat.size)).to(total), self._flat.inside
-        return self._mechanism.noisy_mean(total, normal if inside is None else normal * inside), loss
+        return self._noisy(total), loss
+
+    def _noisy(self, total: Tensor) -> Tensor:
+        """The noisy mean, where the sum lies: in float64, so on the processor where the device has none."""
+        place = torch.device("cpu") if total.device.type == "mps" else total.device
+        normal, inside = torch.from_numpy(self._noise.normal(self._flat.size)).to(place), self._flat.inside
+        if inside is not None:
+            normal = normal * inside.to(place)
+        return self._mechanism.noisy_mean(total.to(place), normal).to(total.device)

@@ -23,10 +23,22 @@ def test_a_noisy_mean_by_hand():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_arrays_and_tensors_get_the_same_bits(dtype):
     rng = np.random.default_rng(0)
-    total, normal = (torch.from_numpy(rng.normal(size=100)).to(dtype) for _ in range(2))
+    total, normal = torch.from_numpy(rng.normal(size=100)).to(dtype), torch.from_numpy(rng.normal(size=100))
     found = MECHANISM.noisy_mean(total, normal)
     assert found.dtype == dtype
     assert (found.numpy() == MECHANISM.noisy_mean(total.numpy(), normal.numpy())).all()
+
+
+def test_noise_is_added_in_float64_and_cast_once():
+    """1 + 2**-30 is 1 in float32, and minus 1 leaves 2**-30 only where nothing was cast before."""
+    mechanism = replace(MECHANISM, sigma=1.0, clip=1.0, batch=1.0)
+    found = mechanism.noisy_mean(np.array([-1.0], dtype=np.float32), np.array([1 + 2.0**-30]))
+    assert (found.dtype, float(found[0])) == (np.float32, 2.0**-30)
+    for dtype in (np.float32, np.float16):
+        with pytest.raises(TypeError, match="float64 is needed"):
+            mechanism.noisy_mean(np.zeros(3, dtype=np.float32), np.zeros(3, dtype=dtype))
+    with pytest.raises(TypeError, match="float64 is needed"):
+        mechanism.noisy_mean(torch.zeros(3), torch.zeros(3))
 
 
 @pytest.mark.parametrize("length", [1e-30, 0.3, 0.5, 0.500001, 7.0, 1e30])
