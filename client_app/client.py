@@ -16,10 +16,12 @@ from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
 from bract.tasks.task import Outputs, Task
 from client_app.data import cache
+from client_app.data.holdout import split_name
 from client_app.data.shards import Shard, Shared
-from client_app.policy.judge import applied, measuring_of, policy_for, require_allowed
+from client_app.policy.judge import applied, measuring_of, policy_for, require_allowed, server_name
 from client_app.policy.policy import Policy
 from client_app.policy.reading import limit_of, rank
+from client_app.privacy.body import Body
 from client_app.privacy.budget import Account
 
 
@@ -145,7 +147,20 @@ class Client:
     @property
     def account(self) -> Account:
         """Whose budget it spends."""
-        return Account(self.settings, identity(self.settings.data), self.partition, self.records, self.limit)
+        source = identity(self.settings.data)
+        if self.policy is None:
+            return Account(self.settings, Body(source, self.partition), self.records, self.limit)
+        own = self.policy.data
+        digests = cache.own_digests(self.settings.data, self.task.name)
+        return Account(
+            self.settings,
+            Body(source, self.partition, own.name, digests, own=True),
+            self.records,
+            self.limit,
+            split_name(own.holdout, persons=bool(own.user)),
+            server_name(),
+            self.policy.privacy.largest_delta,
+        )
 
     def model(self) -> lora_model.LoraModel:
         """The worker's model, which all clients that it runs share."""

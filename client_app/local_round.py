@@ -14,6 +14,8 @@ from bract.adapter.layout import Parts
 from bract.directives.directive import Directive, Finish, Probed, Selection, Slots
 from bract.errors import PublicError
 from bract.models.lora_model import LoraModel
+from bract.privacy.mechanism import Mechanism
+from bract.privacy.noise import SecureNoise
 from bract.settings.steps import Steps, steps_in_round
 from bract.tasks.tokens import pad_id
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
@@ -50,9 +52,12 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
         if not client.private:
             return walk(LocalRound(client, plan, model, carried))
         require_independent(model, pad=pad_id(client.shape.place))
-        return charged(
-            client.account, plan, content, lambda private: walk(LocalRound(client, plan, model, carried, private))
-        )
+        account, groups = client.account, client.settings.privacy.clip_groups
+
+        def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
+            return walk(LocalRound(client, plan, model, carried, Private(mechanism, noise, groups)))
+
+        return charged(account, "train", content, plan, lambda: account.training(plan), work)
 
 
 def declined(client: Client, plan: Plan) -> str:

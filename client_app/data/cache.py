@@ -13,7 +13,7 @@ from bract.adapter.layout import Layout, Parts
 from bract.data.partition import Partition
 from bract.data.tables import described, load, load_own, stamp
 from bract.errors import BractError, public
-from bract.files import home, locked
+from bract.files import home, locked, node_secret
 from bract.log import log
 from bract.models.lora_model import LoraModel, Shape, build, pick_device
 from bract.settings.schema import DataSettings
@@ -22,6 +22,7 @@ from bract.tasks.task import Outputs, Table
 from bract.tasks.tokens import pad_id, tokenise
 from client_app.data.holdout import held_out
 from client_app.data.shards import Shard, Shared, read, write
+from client_app.privacy.body import Digests, digests_of
 
 INFO, WARNING = 20, 30
 
@@ -72,6 +73,14 @@ def own_shard(settings: DataSettings, task: str, place: str) -> Shard:
         kind.examples(data.table, data.rows[which], data.outputs, place, settings.max_length) for which in (~held, held)
     )
     return Shard(train, holdout)
+
+
+@lru_cache(maxsize=1)
+def own_digests(settings: DataSettings, task: str) -> Digests:
+    """Of a node's own examples, by which their ledger knows them."""
+    data = own_dataset(settings, task)
+    rows = list(zip(*data.table.columns.values(), strict=True))
+    return digests_of((rows[i] for i in data.rows), node_secret(), "example")
 
 
 @lru_cache(maxsize=1)
@@ -139,7 +148,7 @@ def refresh(settings: DataSettings) -> None:
     """Forget the data if its files have changed since they were read: a resident trainer outlives runs."""
     now = stamp(settings)
     if _stamps.get(settings, now) != now:
-        for cached in (dataset, partition, shard, shared, own_dataset, own_shard):
+        for cached in (dataset, partition, shard, shared, own_dataset, own_shard, own_digests):
             cached.cache_clear()
     _stamps[settings] = now
 

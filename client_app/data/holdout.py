@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract.files import node_secret
+from client_app.privacy.body import keyed
 
 Cells = tuple[str, ...]
 
@@ -19,15 +20,9 @@ def held_out(examples: Sequence[Cells], share: float) -> NDArray[np.bool_]:
     about this share is held out; two with the same cells are on the same side.
     """
     secret, below = node_secret(), share * 2.0**64
-    return np.array([_number(secret, cells) < below for cells in examples], dtype=bool)
+    return np.array([keyed(cells, secret, "holdout") < below for cells in examples], dtype=bool)
 
 
-def split_name(share: float) -> str:
-    """Tells one way to hold out from another: of the node's secret and the share."""
-    return hmac.digest(node_secret(), f"split {share:g}".encode(), "sha256").hex()[:16]
-
-
-def _number(secret: bytes, cells: Cells) -> int:
-    written = [cell.encode("utf-8", "surrogatepass") for cell in cells]
-    message = b"holdout" + b"".join(len(cell).to_bytes(8, "little") + cell for cell in written)
-    return int.from_bytes(hmac.digest(secret, message, "sha256")[:8], "little")
+def split_name(share: float, *, persons: bool) -> str:
+    """Tells one way to hold out from another: of the node's secret, the share, and whether persons stay together."""
+    return hmac.digest(node_secret(), f"split {share:g} {persons}".encode(), "sha256").hex()[:16]

@@ -1,22 +1,30 @@
-"""A private local round: asked of the ledger first, written down before it trains, its reply kept before it leaves."""
+"""What costs privacy: asked of the ledger first, written down before it is done, its reply kept before it leaves."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
-from bract.errors import BractError
-from bract.privacy.accounting import SLACK, Use, epsilon
-from bract.privacy.mechanism import Mechanism, find
+from bract.errors import BractError, PublicError
+from bract.log import log
+from bract.privacy import lifetime
+from bract.privacy.accounting import SLACK, Use
+from bract.privacy.mechanism import Mechanism, find, find_for_measuring
 from bract.privacy.noise import SecureNoise, process_noise
 from bract.privacy.spending import Limit
 from bract.settings.schema import Settings
 from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record, spending_record
 from bract.wire.plan import KEY, Plan
-from client_app.privacy.ledger import Entry, Ledger, opened, request_digest
+from client_app.faults import public_words
+from client_app.privacy.body import Body
+from client_app.privacy.ledger import Entry, Lane, Ledger, request_digest
+from client_app.privacy.shelf import opened
+
+WARNING = 30
 
 
 @dataclass(frozen=True)
@@ -40,103 +48,126 @@ class Account:
     """Whose budget it is."""
 
     settings: Settings
-    source: str  # the data's own name, see `data.identity`
-    partition: int
-    examples: int
-    limit: Limit | None
+    body: Body
+    records: int  # examples or persons, as far as their number is public
+    limit: Limit | None = None
+    split: str = ""  # the way in which examples are held out
+    server: str = ""  # as the node's operator knows it
+    largest_delta: float | None = None  # the operator's word; None: a tenth of one in the number of records
 
-    def mechanism(self, plan: Plan) -> Mechanism:
+    def training(self, plan: Plan) -> Mechanism:
         """What this run's settings mean for this client; the same in every round with these directives."""
-        rounds = self.settings.privacy.joins or self.settings.rounds
-        return find(self.settings.privacy, self.settings.train, self.examples, rounds, plan.do)
+        privacy = self.settings.privacy
+        rounds = privacy.joins or self.settings.rounds
+        return find(privacy, self.settings.train, self.records, rounds, plan.do, largest_delta=self.largest_delta)
+
+    def measuring(self, sums: int) -> Mechanism:
+        """What they mean for measuring so many sums on what it holds out."""
+        return find_for_measuring(self.settings.privacy, self.settings.rounds, sums)
 
     def over(self, ledger: Ledger, entry: Entry, mechanism: Mechanism) -> str:
-        """Why this entry must not be spent; nothing if it may."""
+        """Why this entry must not be spent, in words without the operator's numbers; nothing if it may."""
         # A test's noise is checked as if it were noise: by its size, not by `Entry.use`.
-        run = [Use(e.sigma, e.rate, e.steps) for e in (*ledger.of(entry.federation), entry)]
+        run = [Use(e.sigma, e.rate, e.steps) for e in (*ledger.of(entry.federation, entry.lane), entry)]
         spent = mechanism.epsilon_of(run)
         if spent > mechanism.epsilon * SLACK:
             return (
                 f"its privacy budget for this run is spent: another round would make it {spent:.4g} of "
                 f"privacy.epsilon = {mechanism.epsilon:g}"
             )
-        if self.limit is not None:
-            lifetime = epsilon([*(e.use for e in ledger.entries), entry.use], self.limit.delta)
-            if lifetime > self.limit.epsilon * SLACK:
-                return (
-                    f"its node's privacy-limit = {self.limit.epsilon:g} is reached: another round would make it "
-                    f"{lifetime:.4g} over the life of its data"
-                )
+        if self.limit is None:
+            return ""
+        # The least that is promised by an operator's unit is checked with the settings: here it is the run's.
+        uses = [*ledger.uses(entry.lane, entry.split, entry.unit), entry.use]
+        if not lifetime.fits(uses, self.limit):
+            told = lifetime.spent(uses, self.limit)
+            log(WARNING, "the lifetime limit of %g would be passed: %.4g", self.limit.epsilon, told)
+            return "the limit that its node's operator set for the life of its data is reached"
         return ""
 
-    def private(self, mechanism: Mechanism, plan: Plan) -> Private:
-        """The mechanism with the noise that this round is trained with."""
+    def noise(self, entry: Entry) -> SecureNoise:
+        """The noise of this entry's release."""
         seed = self.settings.privacy.test_seed
-        noise = SecureNoise(f"{seed}/{self.partition}/{plan.round}") if seed else process_noise()
-        return Private(mechanism, noise, self.settings.privacy.clip_groups)
+        lane = "" if entry.lane == "train" else f"/{entry.lane}"
+        return SecureNoise(f"{seed}/{self.body.partition}/{entry.round}{lane}") if seed else process_noise()
 
-    def with_statement(self, reply: RecordDict, ledger: Ledger, mechanism: Mechanism, plan: Plan) -> RecordDict:
-        """What the client has spent in this run, beside its reply."""
-        entries = ledger.of(plan.federation)
+    def with_statement(self, reply: RecordDict, ledger: Ledger, mechanism: Mechanism, entry: Entry) -> RecordDict:
+        """What the client has spent in this run and lane, beside its reply. Its operator's limit is no server's."""
+        entries = ledger.of(entry.federation, entry.lane)
         uses, secret = [Use(e.sigma, e.rate, e.steps) for e in entries], not any(e.seeded for e in entries)
-        limit = self.limit.epsilon if self.limit else None
+        limit = self.limit.epsilon if self.limit and not self.body.own else None
         reply[PRIVACY] = spending_record(mechanism.spending(uses, len(entries), secret=secret, limit=limit))
         return reply
 
 
-def charged(account: Account, plan: Plan, content: RecordDict, work: Callable[[Private], RecordDict]) -> RecordDict:
-    """The reply to a request for training: trained, given again, or abstained.
+def charged(
+    account: Account,
+    lane: Lane,
+    content: RecordDict,
+    plan: Plan,
+    mechanism_of: Callable[[], Mechanism],
+    work: Callable[[Mechanism, SecureNoise], RecordDict],
+) -> RecordDict:
+    """The reply to a request that costs privacy of a lane's examples: made, given again, or abstained.
 
-    Guaranteed: what is trained was on disk as spent before; nothing is trained beyond the run's target
-    or the operator's limit; every reply that leaves has an entry of its own, or is the same bytes as before.
+    Guaranteed: what is done was on disk as spent before; nothing is done beyond the run's target or the operator's
+    limit; every reply that leaves has an entry of its own, or is the same bytes as before. That the work failed is a
+    reply, too, and the entry's only one.
     """
     try:
-        mechanism = account.mechanism(plan)
-    except BractError:  # its words would tell how many examples there are
+        mechanism = mechanism_of()
+    except BractError as error:  # its words would tell how many examples there are
+        log(WARNING, "abstained: %s", error)
         return abstained(
             "privacy.delta and train.batch do not fit its number of examples, or its noise would be past all "
             "use; lower train.batch or privacy.delta, or raise privacy.epsilon"
         )
-    request = request_digest(str(content[PLAN][KEY]).encode(), get_payload(content).tobytes())
     entry = Entry(
         plan.federation,
         plan.round,
-        request,
+        request_digest(str(content[PLAN][KEY]).encode(), get_payload(content).tobytes()),
         mechanism.sigma,
         mechanism.rate,
         mechanism.steps,
         mechanism.delta,
-        bool(account.settings.privacy.test_seed),
+        seeded=bool(account.settings.privacy.test_seed),
+        lane=lane,
+        split=account.split,
+        unit=account.settings.privacy.unit,
+        server=account.server,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    with opened(account.source, account.partition) as ledger:
-        known = ledger.find(entry.federation, entry.round, entry.request)
+    with opened(account.body, account.limit) as ledger:
+        known = ledger.find(entry.federation, entry.round, entry.request, lane)
         kept = None if known is None else ledger.reply(known)
         if kept is not None:
             return unpacked(kept)
-        # Only the newest entry, and only if nothing was ever answered to it, may be trained again for free.
-        unanswered = known == entry and known == ledger.entries[-1]
-        if not unanswered:
-            over = account.over(ledger, entry, mechanism)
-            if over:
-                return account.with_statement(abstained(over), ledger, mechanism, plan)
+        # Only the newest entry, and only if nothing was ever answered to it, may be worked on again for free.
+        newest = ledger.newest(lane)
+        if known is not None and newest is not None and known.key == entry.key == newest.key:
+            entry = known
+        else:
+            if over := account.over(ledger, entry, mechanism):
+                return account.with_statement(abstained(over), ledger, mechanism, entry)
             ledger.write(entry)
         try:
-            found = work(account.private(mechanism, plan))
+            found = work(mechanism, account.noise(entry))
         except Exception as error:
-            # That it failed leaves the device too. So it is the reply, and the entry's only one.
-            why = str(error) if isinstance(error, BractError) else f"training failed ({type(error).__name__})"
-            found = abstained(why)
-        reply = account.with_statement(found, ledger, mechanism, plan)
+            told = str(error) if isinstance(error, BractError) and not account.body.own else public_words(error)
+            found = abstained(told)
+        reply = account.with_statement(found, ledger, mechanism, entry)
         ledger.keep_reply(entry, packed(reply))
     return reply
 
 
 def require_answered(account: Account, federation: str, round_: int) -> None:
     """Nothing is computed from what a round kept whose reply was never made: it will be trained again."""
-    with opened(account.source, account.partition) as ledger:
+    with opened(account.body) as ledger:
         of = [entry for entry in ledger.of(federation) if entry.round == round_]
-        if of and of[-1] == ledger.entries[-1] and ledger.reply(of[-1]) is None:
-            raise BractError(f"client {account.partition}: round {round_} was cut short here and is not trained yet")
+        if of and of[-1] == ledger.newest("train") and ledger.reply(of[-1]) is None:
+            raise PublicError(
+                f"client {account.body.partition}: round {round_} was cut short here and is not trained yet"
+            )
 
 
 def abstained(reason: str) -> RecordDict:
@@ -147,10 +178,10 @@ def abstained(reason: str) -> RecordDict:
 def packed(reply: RecordDict) -> bytes:
     """A reply as bytes: a line of JSON, and the payload."""
     words: Any = {name: dict(reply.config_records[name]) for name in (REPORT, PRIVACY)}
-    if METRICS not in reply:
-        return json.dumps(words).encode() + b"\n"
-    words[METRICS] = dict(reply.metric_records[METRICS])
-    return json.dumps(words).encode() + b"\n" + get_payload(reply).tobytes()
+    if METRICS in reply:
+        words[METRICS] = dict(reply.metric_records[METRICS])
+    payload = get_payload(reply).tobytes() if PAYLOAD in reply else b""
+    return json.dumps(words).encode() + b"\n" + payload
 
 
 def unpacked(data: bytes) -> RecordDict:
@@ -160,5 +191,6 @@ def unpacked(data: bytes) -> RecordDict:
     reply = RecordDict({name: ConfigRecord(words[name]) for name in (REPORT, PRIVACY)})
     if METRICS in words:
         reply[METRICS] = MetricRecord(words[METRICS])
+    if payload:
         reply[PAYLOAD] = payload_record(np.frombuffer(payload, dtype=np.uint8))
     return reply

@@ -1,30 +1,36 @@
-"""What a client has spent of its examples' privacy: on its disk, for its data, beyond rounds, runs and restarts.
+"""What has been spent of the privacy of a body of data: on this machine's disk, beyond rounds, runs and restarts.
 
 A round is written down before it is trained, and its reply is kept before it leaves. So a round whose
 reply was lost is answered again with the same reply, and costs nothing more; and a round that a
 crash cut short, of which nothing left the device, is trained again under the entry it already has.
+
+A ledger is some files of one name: `.json` with the entries; `.examples` with digests of the examples; `.seq`, which
+says how far the entries had come, and `-RUN-LANE.reply`, so that an older copy of the entries is noticed.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from bract.errors import BractError
-from bract.files import home, locked, replacing
-from bract.privacy.accounting import Use, epsilon
+from bract.files import replacing, require_private
+from bract.privacy.accounting import Use
+from bract.privacy.spending import Limit
+from client_app.privacy.body import Body, Digests, no_digests
 
-VERSION = 1
-PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
+VERSION = 2
+Lane = Literal["train", "holdout"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A round's spending."""
+    """A round's spending, of the examples that are trained on or of those that are held out."""
 
     federation: str
     round: int
@@ -34,80 +40,159 @@ class Entry:
     steps: int
     delta: float
     seeded: bool = False  # a test's: the noise was no secret
+    lane: Lane = "train"
+    split: str = ""  # the way in which examples are held out
+    unit: str = "example"
+    server: str = ""
+    time: str = ""  # UTC
 
     @property
     def use(self) -> Use:
         """For the accountant. Noise that anyone can predict is none."""
         return Use(0.0 if self.seeded else self.sigma, self.rate, self.steps)
 
+    @property
+    def key(self) -> bytes:
+        """Tells it from every other spending; when it was and at whose server is no part of that."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("server", "time")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
+
 
 class Ledger:
-    """The entries for one client's data. Use it within `opened`, which holds its lock."""
+    """The entries for one body of data. Use it within `shelf.opened`, which holds its lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries = _read(path)
+        found = _read(path)
+        self._whole = found.get("version") != 1  # what lies beside one of version 1 is of that version, too
+        self.entries = [Entry(**entry) for entry in found["entries"]]
+        self.names: list[str] = found.get("names", [])
+        self.limit = Limit(**found["limit"]) if found.get("limit") else None
+        self.digests = _read_digests(path.with_suffix(".examples"))
+        self._require_newest()
 
-    def of(self, federation: str) -> list[Entry]:
+    def of(self, federation: str, lane: Lane = "train") -> list[Entry]:
         """The entries of one run."""
-        return [entry for entry in self.entries if entry.federation == federation]
+        return [entry for entry in self.entries if (entry.federation, entry.lane) == (federation, lane)]
 
-    def find(self, federation: str, round_: int, request: str) -> Entry | None:
+    def find(self, federation: str, round_: int, request: str, lane: Lane = "train") -> Entry | None:
         """The newest entry of this very request."""
-        wanted = (federation, round_, request)
-        return next((e for e in reversed(self.entries) if (e.federation, e.round, e.request) == wanted), None)
+        wanted = (federation, round_, request, lane)
+        found = (e for e in reversed(self.entries) if (e.federation, e.round, e.request, e.lane) == wanted)
+        return next(found, None)
+
+    def newest(self, lane: Lane) -> Entry | None:
+        """The last one of a lane."""
+        return next((entry for entry in reversed(self.entries) if entry.lane == lane), None)
+
+    def uses(self, lane: Lane, split: str, unit: str = "example") -> list[Use]:
+        """What counts for the life of the examples of one lane.
+
+        Those of the lane; and those of another way to hold out, whichever lane they were in: an example may have been
+        in either. An entry that protects single examples bounds nothing for a person.
+        """
+        entries = [e for e in self.entries if e.lane == lane or e.split != split]
+        return [e.use._replace(sigma=0.0) if unit == "person" != e.unit else e.use for e in entries]
 
     def reply(self, entry: Entry) -> bytes | None:
         """The reply that was made for an entry, if it was made and is the newest."""
-        path = self._reply_path(entry.federation)
+        path = self._reply_path(entry)
         if not path.is_file():
             return None
         data = path.read_bytes()
         digest, kept = data[:32], data[32:]
-        return kept if digest == _key(entry) else None
+        return kept if digest == entry.key else None
 
     def write(self, entry: Entry) -> None:
         """Spend. When this returns it is on disk."""
         self.entries.append(entry)
-        body = [asdict(e) for e in self.entries]
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps({"version": VERSION, "digest": _digest(body), "entries": body}, indent=1))
-            temporary.chmod(0o600)
+        self.save()
+
+    def know(self, body: Body, limit: Limit | None) -> None:
+        """Learn the body's name and examples, and the limit that its operator sets now."""
+        digests = np.union1d(self.digests, body.digests)
+        if len(digests) > len(self.digests):  # first: a body without its examples would not be found again
+            _write_digests(self.path.with_suffix(".examples"), digests)
+            self.digests = digests
+        names = [*self.names, body.name] if body.own and body.name and body.name not in self.names else self.names
+        if (names, limit or self.limit) != (self.names, self.limit) or (body.own and not self.path.exists()):
+            self.names, self.limit = names, limit or self.limit
+            self.save()
+
+    def take_in(self, other: "Ledger") -> None:
+        """Unite with another ledger of the same data; what both say counts once."""
+        known = {(entry.key, entry.time) for entry in self.entries}
+        more = [entry for entry in other.entries if (entry.key, entry.time) not in known]
+        digests = np.union1d(self.digests, other.digests)
+        if len(digests) > len(self.digests):
+            _write_digests(self.path.with_suffix(".examples"), digests)
+        self.digests = digests
+        self.entries = sorted([*self.entries, *more], key=lambda entry: entry.time)
+        self.names = list(dict.fromkeys([*self.names, *other.names]))
+        self.limit = self.limit or other.limit
+        self.save()
+        other.move_to(self.path)
+
+    def move_to(self, path: Path) -> None:
+        """Give its replies to another ledger and be no more. Where that is cut short it is done again, and no harm."""
+        for reply in self._replies():
+            os.replace(reply, reply.with_name(reply.name.replace(self.path.stem, path.stem, 1)))
+        for left in self.path.parent.glob(f"{self.path.stem}-*.reply"):  # of version 1
+            left.unlink()
+        for suffix in (".seq", ".examples", ".json"):  # the entries last: until then it is found, and taken in again
+            self.path.with_suffix(suffix).unlink(missing_ok=True)
 
     def keep_reply(self, entry: Entry, reply: bytes) -> None:
-        """Keep what is about to leave, in the place of the last one of this run."""
-        with replacing(self._reply_path(entry.federation)) as temporary:
-            temporary.write_bytes(_key(entry) + reply)
+        """Keep what is about to leave, in the place of the last one of this run and lane."""
+        with replacing(self._reply_path(entry)) as temporary:
+            temporary.write_bytes(entry.key + reply)
             temporary.chmod(0o600)
 
-    def spent(self, delta: float, federation: str | None = None) -> float:
-        """Epsilon at delta: of one run, or of the data's whole life."""
-        entries = self.entries if federation is None else self.of(federation)
-        return epsilon([entry.use for entry in entries], delta)
+    def save(self) -> None:
+        """Write the entries, and how far they have come."""
+        told = {
+            "names": self.names,
+            "limit": None if self.limit is None else asdict(self.limit),
+            "entries": [asdict(entry) for entry in self.entries],
+        }
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps({"version": VERSION, "digest": _digest(told), **told}, indent=1))
+            temporary.chmod(0o600)
+        if self.entries:
+            with replacing(self.path.with_suffix(".seq")) as temporary:
+                temporary.write_text(json.dumps({"entries": len(self.entries), "newest": self.entries[-1].key.hex()}))
+                temporary.chmod(0o600)
 
-    def _reply_path(self, federation: str) -> Path:
-        return self.path.with_name(f"{self.path.stem}-{federation}.reply")
+    def _require_newest(self) -> None:
+        """What is beside the entries must not be newer than they are."""
+        if not self._whole:
+            return
+        keys = [entry.key for entry in self.entries]
+        older = BractError(
+            f"privacy ledger {self.path} is older than what lies beside it: nothing is trained on this data until the "
+            "newest copy is restored"
+        )
+        if (path := self.path.with_suffix(".seq")).is_file():
+            told = json.loads(path.read_text())
+            if told["entries"] > len(keys) or bytes.fromhex(told["newest"]) not in keys:
+                raise older
+        for reply in self._replies():
+            with reply.open("rb") as file:
+                if file.read(32) not in keys:
+                    raise older
+
+    def _replies(self) -> list[Path]:
+        lanes = (self.path.parent.glob(f"{self.path.stem}-*-{lane}.reply") for lane in ("train", "holdout"))
+        return sorted(path for found in lanes for path in found)
+
+    def _reply_path(self, entry: Entry) -> Path:
+        return self.path.with_name(f"{self.path.stem}-{entry.federation}-{entry.lane}.reply")
 
 
-@contextmanager
-def opened(source: str, partition: int) -> Iterator[Ledger]:
-    """The ledger of a client's data, locked: two processes cannot spend the same budget.
-
-    It belongs to the data source and the node's partition-id and to nothing that a server sets. A
-    damaged one raises BractError; it is never begun anew in silence.
-    """
-    path = ledger_path(source, partition)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
-    with locked(path.with_suffix(".lock")):
-        yield Ledger(path)
-
-
-def ledger_path(source: str, partition: int) -> Path:
-    """Where it is. The readable part of the name may be cut, the digest tells sources apart."""
-    tail = PLAIN.sub("-", source)[-40:].strip("-.")
-    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-    return home() / "ledger" / f"{tail}-{digest}-{partition}.json"
+def known(path: Path) -> tuple[list[str], Digests]:
+    """The names and the examples that a ledger knows. It may be in use: both only grow."""
+    found = _read(path)
+    return found.get("names", []), _read_digests(path.with_suffix(".examples"))
 
 
 def request_digest(*pieces: bytes) -> str:
@@ -115,18 +200,23 @@ def request_digest(*pieces: bytes) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(piece).digest() for piece in pieces)).hexdigest()
 
 
-def _read(path: Path) -> list[Entry]:
+def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
-        if any(path.parent.glob(f"{path.stem}-*.reply")):  # it has replied, so it has spent
+        beside = [*path.parent.glob(f"{path.stem}-*.reply"), *path.parent.glob(f"{path.stem}.seq")]
+        if beside:  # it has replied, so it has spent
             raise BractError(f"privacy ledger {path} is gone: nothing is trained on this data until it is restored")
-        return []
+        return {"entries": []}
+    require_private(path, "the privacy ledger")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["version"] != VERSION:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if value["version"] not in (1, VERSION):
             raise BractError(f"privacy ledger {path} has version {value['version']}, this is {VERSION}")
-        if value["digest"] != _digest(value["entries"]):
+        told = {key: one for key, one in value.items() if key not in ("version", "digest")}
+        if value["digest"] != _digest(told["entries"] if value["version"] == 1 else told):
             raise ValueError("its digest does not fit")
-        return [Entry(**entry) for entry in value["entries"]]
+        for entry in told["entries"]:
+            Entry(**entry)
+        return {**told, "version": value["version"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BractError(
             f"privacy ledger {path} is damaged ({error!s:.80}): nothing is trained on this data until it is restored "
@@ -134,9 +224,21 @@ def _read(path: Path) -> list[Entry]:
         ) from error
 
 
-def _digest(body: list[dict[str, Any]]) -> str:
+def _digest(body: Sequence[Any] | dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _key(entry: Entry) -> bytes:
-    return hashlib.sha256(json.dumps(asdict(entry), sort_keys=True).encode()).digest()
+def _read_digests(path: Path) -> Digests:
+    if not path.exists():
+        return no_digests()
+    data = path.read_bytes()
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise BractError(f"{path} is damaged: nothing is trained on this data until it is restored from a copy")
+    return np.frombuffer(data, dtype="<u8", offset=32).astype(np.uint64)
+
+
+def _write_digests(path: Path, digests: Digests) -> None:
+    data = digests.astype("<u8").tobytes()
+    with replacing(path) as temporary:
+        temporary.write_bytes(hashlib.sha256(data).digest() + data)
+        temporary.chmod(0o600)
