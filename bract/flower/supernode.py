@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bract.errors import BractError
+from bract.flower import keys
 from bract.processes import QUIET, die_with_parent, end, free_port, tool
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
@@ -22,6 +23,7 @@ OURS = ("isolation", "superexec-auth-secret-file", "ssl-certfile", "ssl-keyfile"
 def run(arguments: Sequence[str]) -> int:
     """Start both, and end both when the SuperNode ends or this process is told to; its exit code."""
     rest, host, port = parsed(arguments)
+    keys.require_private_files("node", rest, keys.NODE_FILES)
     supernode = tool("flower-supernode")
     place = Path(tempfile.mkdtemp(prefix="bract-"))  # for its owner alone
     secret = place / "secret"  # whoever knows it may take this node's messages
