@@ -19,7 +19,7 @@ from typing import Any
 SERVICE = "https://api.osv.dev/v1/query"
 PATIENCE = 5.0  # seconds for one answer
 LONGEST = 300.0  # seconds for all of them
-OURS = "bract"  # in no index
+LEFT_OUT = {"bract", "pip"}  # the project itself, in no index; and what came with Python, and only installs the others
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def installed(path: str | None) -> Iterator[str]:
         package.name.lower(): package.version.partition("+")[0]
         for package in (distributions(path=[path]) if path else distributions())
     }
-    return (f"{name}=={version}" for name, version in sorted(found.items()) if name != OURS)
+    return (f"{name}=={version}" for name, version in sorted(found.items()) if name not in LEFT_OUT)
 
 
 def answers(service: str) -> bool:

@@ -170,6 +170,27 @@ def test_a_cluster_trains_as_a_simulation_does_and_leaves_nothing():
 
 @pytest.mark.long
 @needs_engine
+def test_the_check_notices_a_container_that_is_not_confined():
+    image = os.environ.get("BRACT_SERVER_IMAGE", "bract-server")
+    if not docker("image", "inspect", "-f", "{{.Id}}", image):
+        pytest.skip("the image is not there: docker/cluster check makes it")
+    code = "import runpy; print(*runpy.run_path('/app/docker/check.py')['container'](), sep='\\n')"
+    confined = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+
+    def faults(*words):
+        command = ["docker", "run", "--rm", *words, image, "python", "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+
+    assert faults(*confined) == ["/data is in no volume"]
+    open_to_all = faults("--user", "0")
+    assert any("runs as root" in fault for fault in open_to_all)
+    assert any("has capabilities" in fault for fault in open_to_all)
+    assert any("may gain rights" in fault for fault in open_to_all)
+    assert "/ is not mounted read-only" in open_to_all
+
+
+@pytest.mark.long
+@needs_engine
 @pytest.mark.parametrize("how", ["a node is killed", "the check is told to end"])
 def test_what_goes_wrong_is_said_and_leaves_nothing(how):
     said = ""

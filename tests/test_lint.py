@@ -101,8 +101,8 @@ def osv(answer):
 
 @pytest.fixture
 def packages(tmp_path):
-    """An environment of two packages, one of them of a local build."""
-    for name, version in (("broken", "1.0+cpu"), ("whole", "2.0"), ("bract", "0.1.0")):
+    """An environment of two packages, one of them of a local build; and of the two that are not asked about."""
+    for name, version in (("broken", "1.0+cpu"), ("whole", "2.0"), ("bract", "0.1.0"), ("pip", "1.0")):
         folder = tmp_path / f"{name}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
