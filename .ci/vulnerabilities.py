@@ -12,6 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def answers(service: str) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as reply:  # noqa: S310
             return isinstance(json.load(reply), dict)
-    except (OSError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return False
 
 
@@ -80,7 +81,7 @@ def audit(service: str, listed: Path, result: Path) -> str:
 def report(result: Mapping[str, Any]) -> int:
     """A line for each vulnerability; the exit code."""
     found = [
-        f"{package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'none'}"
+        f"{package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'no release'}"
         for package in result["dependencies"]
         for fault in package.get("vulns", [])
     ]
