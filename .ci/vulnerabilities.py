@@ -79,9 +79,9 @@ def audit(service: str, listed: Path, result: Path) -> str:
 
 
 def report(result: Mapping[str, Any]) -> int:
-    """A line for each vulnerability; the exit code."""
+    """A line for each vulnerability, with the releases that mend it; the exit code."""
     found = [
-        f"{package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'no release'}"
+        f"{package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'none'}"
         for package in result["dependencies"]
         for fault in package.get("vulns", [])
     ]
