@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JUDGED := bract client_app server_app strategies docker benchmarks .ci
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs settings audit bench cluster clean
@@ -30,10 +31,12 @@ demo: $(STAMP)  ## a private federated fine-tune in simulation, with a report, a
 test: $(STAMP)  ## all tests but the long ones
 	@$(BIN)/python -m pytest -m 'not long' -n 2 --dist loadfile
 
-lint: $(STAMP)  ## ruff (lint and format) and mypy --strict
+lint: $(STAMP)  ## ruff, mypy --strict, bandit, and what is known of the packages that are installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(JUDGED)
+	@$(BIN)/python .ci/vulnerabilities.py
 
 docs: $(STAMP)  ## the documentation as a site, in site/; it needs no network, to build or to read
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,14 +27,20 @@ def node_secret() -> bytes:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
     except FileExistsError:
-        require_private(path, "the node's secret")
+        require_private(path, "the node's secret", secret=True)
     return path.read_bytes()
 
 
-def require_private(path: Path, what: str) -> None:
-    """Refuse what others may write."""
-    if path.stat().st_mode & 0o022:
-        raise BractError(f"{what} {path} may be written by others: chmod go-w {path}")
+def require_private(path: Path, what: str, *, secret: bool = False) -> None:
+    """Refuse a file that its group or others may write, and a secret that they may read."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise BractError(f"{what} {path} cannot be read: {error.strerror}") from error
+    if secret and mode & 0o077:
+        raise BractError(f"{what} {path} is open to others than its owner: chmod go= {shlex.quote(str(path))}")
+    if mode & 0o022:
+        raise BractError(f"{what} {path} may be written by others: chmod go-w {shlex.quote(str(path))}")
 
 
 @contextmanager

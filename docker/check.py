@@ -21,16 +21,47 @@ from bract.settings.flat import toml
 
 def container(*strangers: str) -> list[str]:
     """What must hold in the SuperLink's container and in a node's; no `strangers` should be known by name."""
-    faults = ["it runs as root"] if os.getuid() == 0 else []
-    for folder in ("/", "/app", "/opt/venv", "/public"):
-        if os.access(folder, os.W_OK):
-            faults.append(f"{folder} can be written")
+    faults = processes(Path("/proc")) + state(Path("/data"))
+    for folder in ("/", "/public", "/tls"):  # where nothing is mounted, a folder is of the root file system
+        if not os.statvfs(folder).f_flag & os.ST_RDONLY:
+            faults.append(f"{folder} is not mounted read-only")
+    faults += [
+        f"{folder} can be written" for folder in ("/", "/app", "/opt/venv", "/public") if os.access(folder, os.W_OK)
+    ]
     if list(Path("/authority").iterdir()):
         faults.append("the authority's key is here")
     for path in (Path("/tls/server.key"), Path("/data/key")):
         if path.exists() and path.stat().st_mode & 0o777 != 0o600:
             faults.append(f"others may read {path}")
     return faults + [f"it knows the name {name}" for name in strangers if _known(name)]
+
+
+def processes(proc: Path) -> list[str]:
+    """A fault for each process that is root's, has a capability or may come to have one."""
+    faults, seen = [], 0
+    for path in sorted(proc.glob("[0-9]*/status")):
+        try:
+            fields = dict(line.split(":", 1) for line in path.read_text().splitlines())
+        except OSError:
+            continue  # it has just ended
+        seen += 1
+        name = f"process {path.parent.name} ({fields['Name'].strip()})"
+        if "0" in fields["Uid"].split() + fields["Gid"].split():
+            faults.append(f"{name} runs as root")
+        if any(int(fields[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")):
+            faults.append(f"{name} has capabilities")
+        if fields["NoNewPrivs"].strip() != "1":
+            faults.append(f"{name} may gain rights")
+    return faults if seen else ["no process can be seen"]
+
+
+def state(folder: Path) -> list[str]:
+    """A fault if what a container keeps is not its user's alone, or is in no volume."""
+    found = folder.stat()
+    faults = [] if found.st_uid == os.getuid() else [f"{folder} belongs to {found.st_uid}, not to {os.getuid()}"]
+    if found.st_mode & 0o077:
+        faults.append(f"{folder} is open to others than its owner")
+    return faults if os.path.ismount(folder) else [*faults, f"{folder} is in no volume"]
 
 
 def node(*strangers: str) -> list[str]:

@@ -1,11 +1,12 @@
-"""Certificates and keys of a federation: `bract keys`.
+"""Certificates and keys of a federation: `bract keys` makes them, `bract node` and `bract link` read them.
 
-Nothing is overwritten, and no private key has a reader but its owner.
+Nothing is overwritten, no private key has a reader but its owner, and a file that others may change is not used.
 """
 
+import argparse
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bract.errors import BractError
+from bract.files import require_private
 
 AUTHORITY = timedelta(days=3650)
 SLACK = timedelta(hours=1)  # clocks differ
+# What Flower's commands are given, and whether it is a secret.
+NODE_FILES = {"auth-supernode-private-key": True, "root-certificates": False}
+LINK_FILES = {
+    "ssl-keyfile": True,
+    "ssl-certfile": False,
+    "ssl-ca-certfile": False,
+    "superexec-auth-secret-file": True,
+}
 
 
 def server(folder: Path, hosts: Sequence[str], days: int) -> None:
@@ -64,6 +74,20 @@ def node(path: Path) -> None:
     _write(public, words + f" {path.name}\n".encode(), 0o644)
 
 
+def require_private_files(command: str, arguments: Sequence[str], files: Mapping[str, bool]) -> None:
+    """Refuse to start with a key that others may read, or with any of these files if others may write it.
+
+    `files` are options of Flower's command, and whether each brings a secret.
+    """
+    parser = argparse.ArgumentParser(prog=f"bract {command}", add_help=False)  # takes shortened options, as Flower's do
+    for name in files:
+        parser.add_argument(f"--{name}", dest=name, type=Path)
+    given = vars(parser.parse_known_args(list(arguments))[0])
+    for name, secret in files.items():
+        if given[name] is not None:
+            require_private(given[name], f"--{name}:", secret=secret)
+
+
 def _authority(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     signs = dict.fromkeys(
         (
@@ -100,6 +124,8 @@ def _builder(name: x509.Name, lifetime: timedelta) -> x509.CertificateBuilder:
 
 
 def _read_authority(public: Path, private: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    require_private(public, "the authority's certificate", secret=False)
+    require_private(private, "the authority's key", secret=True)
     try:
         certificate = x509.load_pem_x509_certificate(public.read_bytes())
         key = serialization.load_pem_private_key(private.read_bytes(), password=None)

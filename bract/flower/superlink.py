@@ -16,6 +16,7 @@ from flwr.superlink import extensions
 from flwr.superlink.cli import flower_superlink
 from starlette.middleware import Middleware
 
+from bract.flower import keys
 from bract.processes import QUIET
 
 Scope = MutableMapping[str, Any]
@@ -25,6 +26,7 @@ REFUSED = json.dumps({"detail": "only nodes are served here; use this from the S
 
 def run(arguments: Sequence[str]) -> int:
     """Serve until told to end; its exit code is Flower's, which leaves the process itself."""
+    keys.require_private_files("link", arguments, keys.LINK_FILES)
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     guard()
     sys.argv = ["flower-superlink", *arguments]

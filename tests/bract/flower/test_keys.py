@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from bract.cli.main import main
 from bract.errors import BractError
 from bract.flower import keys
+from bract.processes import tool
 
 
 def mode(path):
@@ -94,3 +95,64 @@ def test_a_bad_name_is_one_clear_line(tmp_path, capsys, host):
     assert main(["keys", "server", str(tmp_path / "new"), "--host", host]) == 1
     assert "--host" in capsys.readouterr().err
     assert not (tmp_path / "new" / "server.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "mode", "words"),
+    [
+        ("node", "--auth-supernode-private-key", 0o640, "is open to others than its owner: chmod go= {path}"),
+        ("node", "--auth-supernode-private-key", 0o620, "is open to others than its owner: chmod go= {path}"),
+        ("node", "--auth-supernode-priv", 0o604, "is open to others than its owner: chmod go= {path}"),
+        ("node", "--root-certificates", 0o664, "may be written by others: chmod go-w {path}"),
+        ("link", "--ssl-keyfile", 0o644, "is open to others than its owner: chmod go= {path}"),
+        ("link", "--superexec-auth-secret-file", 0o644, "is open to others than its owner: chmod go= {path}"),
+        ("link", "--ssl-certfile", 0o646, "may be written by others: chmod go-w {path}"),
+        ("link", "--ssl-ca-certfile", 0o664, "may be written by others: chmod go-w {path}"),
+    ],
+)
+@pytest.mark.parametrize("joined", [False, True])
+def test_nothing_starts_with_a_file_that_is_open_to_others(tmp_path, capsys, command, option, mode, words, joined):
+    path = tmp_path / "the file"
+    path.write_bytes(b"x")
+    path.chmod(mode)
+    given = [f"{option}={path}"] if joined else [option, str(path)]
+    assert main([command, "--insecure", *given, "--host", "127.0.0.1"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert words.format(path=f"'{path}'") in line
+    assert option in line or option == "--auth-supernode-priv"
+    mended = line.rpartition(": ")[2]
+    subprocess.run(mended, shell=True, check=True)
+    name = line.split("--")[1].split(":")[0]
+    files = keys.NODE_FILES if command == "node" else keys.LINK_FILES
+    keys.require_private_files(command, given, files)
+    assert stat.S_IMODE(path.stat().st_mode) & (0o077 if files[name] else 0o022) == 0
+
+
+def test_what_is_made_may_be_used_and_what_is_not_there_is_said(tmp_path, capsys):
+    keys.server(tmp_path, ["127.0.0.1"], 30)
+    keys.node(tmp_path / "node0")
+    at_node = ["--root-certificates", str(tmp_path / "ca.crt"), "--auth-supernode-private-key", str(tmp_path / "node0")]
+    keys.require_private_files("node", [*at_node, "--node-config", "partition-id=0"], keys.NODE_FILES)
+    names = {"ssl-ca-certfile": "ca.crt", "ssl-certfile": "server.crt", "ssl-keyfile": "server.key"}
+    at_link = [word for name, file in names.items() for word in (f"--{name}", str(tmp_path / file))]
+    keys.require_private_files("link", at_link, keys.LINK_FILES)
+    (tmp_path / "node0").unlink()
+    assert main(["node", *at_node]) == 1
+    assert capsys.readouterr().err.endswith("node0 cannot be read: No such file or directory\n")
+
+
+@pytest.mark.parametrize(("name", "mode"), [("ca.key", 0o640), ("ca.crt", 0o664)])
+def test_an_authority_that_others_may_touch_signs_nothing(tmp_path, name, mode):
+    keys.server(tmp_path, ["127.0.0.1"], 30)
+    for made in ("server.crt", "server.key"):
+        (tmp_path / made).unlink()
+    (tmp_path / name).chmod(mode)
+    with pytest.raises(BractError, match=f"chmod go.* {tmp_path / name}"):
+        keys.server(tmp_path, ["127.0.0.1"], 30)
+    assert not (tmp_path / "server.key").exists()
+
+
+@pytest.mark.parametrize(("command", "files"), [("supernode", keys.NODE_FILES), ("superlink", keys.LINK_FILES)])
+def test_flower_still_takes_the_options_that_are_checked(command, files):
+    done = subprocess.run([tool(f"flower-{command}"), "--help"], capture_output=True, text=True, check=True)
+    assert [name for name in files if f"--{name} " not in done.stdout] == []
