@@ -16,11 +16,13 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from bract.adapter.layout import Part
+from bract.privacy.accounting import epsilon
 from bract.settings.schema import Settings, TrainSettings
 from bract.settings.steps import steps_in_round
 from bract.tasks.classification import CLASSIFICATION
 from bract.tasks.task import Examples, Outputs, Table
 from client_app.app import app as client_app
+from client_app.privacy.ledger import Ledger
 from client_app.training.loop import Phase, Trained, train
 from tests.flower.messages import identify, read_back, stamp, written
 
@@ -215,3 +217,9 @@ def fit(net: Any, shard: Examples, settings: TrainSettings, parts: tuple[Part, .
 def settings_of(values: dict[str, Any]) -> dict[str, Any]:
     """A whole run config: the defaults without privacy, and these."""
     return {**Settings().flat(), "privacy.unit": "none", **values}
+
+
+def ledger_epsilon(ledger: Ledger, federation: str | None = None) -> float:
+    """Epsilon at 1e-5 of a ledger's training: of one run, or of all of them, composed as if they had been fixed."""
+    entries = [e for e in ledger.entries if federation in (None, e.federation) and e.lane == "train"]
+    return epsilon([e.use for e in entries], 1e-5)

@@ -7,6 +7,7 @@ run's own status decides the exit code.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from bract.cli.simulation import resources, simulation
 from bract.cli.submit import Connection, flower_environment, submit
 from bract.errors import BractError
 from bract.results import console
+from bract.settings.schema import Settings
+from bract.tasks.labels import inline, read_labels
 
 
 def add(commands: Commands) -> None:
@@ -38,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     With `--price` the same is run a second time without privacy, to show what privacy costs.
     """
     app, overrides, settings = app_settings(options)
+    overrides = with_labels(overrides, settings)
     if options.price and (settings.privacy.unit == "none" or options.superlink or settings.run.resume):
         raise BractError("--price: compares a new private run, in simulation, with one that has privacy.unit = none")
     environment = flower_environment()
@@ -59,6 +63,15 @@ def run(options: argparse.Namespace) -> int:
                 console.note("\nonce more without privacy, to see what it costs")
                 console.show_price(folder, submit(app, link, without_privacy(overrides), place, extra, where))
     return 0
+
+
+def with_labels(overrides: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """A list of labels that is a file here goes to nodes as it stands: they read no file that a run names."""
+    labels = settings.data.labels
+    if settings.data.source != "node" or not labels or inline(labels):
+        return dict(overrides)
+    read_labels(labels)
+    return {**overrides, "data.labels": json.dumps(json.loads(Path(labels).read_text(encoding="utf-8")))}
 
 
 def without_privacy(overrides: Mapping[str, Any]) -> dict[str, Any]:

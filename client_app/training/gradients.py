@@ -82,7 +82,15 @@ class PrivateGradients:
         self._engine.start()
         for some in self._engine.split(examples, rows, clipped=True):
             loss += self._engine.add(examples, some, total, self._clip.scales)
+        if not len(rows):
+            self._spend_time(examples)
         return self._noisy(total), loss
+
+    def _spend_time(self, examples: Examples) -> None:
+        """As long as an average draw takes, with nothing to show for it: an empty one must not be told by its time."""
+        rows, scratch = np.arange(min(len(examples), round(self._mechanism.batch))), self._flat.zeros()
+        for some in self._engine.split(examples, rows, clipped=True) if len(rows) else []:
+            self._engine.add(examples, some, scratch, torch.zeros_like)
 
     def _noisy(self, total: Tensor) -> Tensor:
         """The noisy mean, where the sum lies: in float64, so on the processor where the device has none."""

@@ -12,7 +12,7 @@ from bract.results.run_folder import read_rows
 from bract.settings.read import read
 from bract.wire.messages import EVALUATE, METRICS, TRAIN, get_payload
 from bract.wire.payload import unpack
-from client_app.privacy.ledger import ledger_path
+from client_app.privacy.shelf import ledger_path
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from tests.harness import InProcessGrid, read_back, tiny_data

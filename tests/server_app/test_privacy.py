@@ -10,9 +10,11 @@ from safetensors.numpy import load_file
 
 from bract.results.run_folder import read_rows
 from bract.wire.messages import METRICS, PAYLOAD, TRAIN
-from client_app.privacy.ledger import ledger_path, opened
+from client_app.privacy.body import Body
+from client_app.privacy.shelf import ledger_path, opened
 from server_app.checkpoint import Checkpoint
 from tests.flower.messages import read_back
+from tests.harness import ledger_epsilon
 
 PRIVATE = {"privacy.unit": "example", "train.batch": 8, "train.steps": 4, "privacy.epsilon": 8.0, "rounds": 3}
 METHODS = ["fedit", "ffa", "rolora", "lora-a2", "fedsa", "hetlora", "flexlora"]
@@ -59,7 +61,7 @@ def test_every_method_states_what_anyone_can_compute_again(simulate, data_file, 
     assert spent[-1] == found["epsilon_max"] == json.loads((folder.path / "summary.json").read_text())["epsilon"]
     page = (folder.path / "privacy.md").read_text()
     assert f"ε = {found['epsilon_max']:.3g} at δ = 1e-05" in page
-    with opened(f"file:{data_file}", 1) as ledger:
+    with opened(Body(f"file:{data_file}", 1)) as ledger:
         assert [e.round for e in ledger.entries] == [1, 2, 3]
 
 
@@ -196,7 +198,7 @@ def test_a_lost_reply_is_given_again_and_costs_nothing_more(simulate, data_file,
 
     first, later = replies(one), replies(two)
     assert all(first[p]["payload"].data == later[p]["payload"].data for p in range(3))
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert [e.round for e in ledger.entries] == [1, 2]
     assert (second.rounds()[-1]["accuracy"], second.rounds()[-1]["epsilon"]) == (
         third.rounds()[-1]["accuracy"],
@@ -208,9 +210,9 @@ def test_another_request_for_the_same_round_is_spent_for(simulate, data_file):
     """A server that asks round 1 again with other factors gets another release, which the ledger counts."""
     simulate({**PRIVATE, "rounds": 2})
     simulate({**PRIVATE, "rounds": 2, "run.folder": "", "seed": 5})
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert len(ledger.entries) == 4
-        assert ledger.spent(1e-5) > 1.2 * ledger.spent(1e-5, ledger.entries[0].federation)
+        assert ledger_epsilon(ledger) > 1.2 * ledger_epsilon(ledger, ledger.entries[0].federation)
 
 
 def test_a_round_past_the_run_s_target_is_not_trained_and_the_run_goes_on(simulate):
@@ -241,8 +243,8 @@ def test_no_server_can_pass_the_operator_s_limit(simulate, config, data_file):
         folder = run(grid, read(run_config))
         rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["partition"] == 1]
         reasons |= {r["reason"] for r in rows if r["status"] == "abstained"}
-        with opened(f"file:{data_file}", 1) as ledger:
-            spent.append(ledger.spent(1e-5))
+        with opened(Body(f"file:{data_file}", 1)) as ledger:
+            spent.append(ledger_epsilon(ledger))
         assert next(c["limit"] for c in statement(folder)["clients"] if c["partition"] == 1) == 6
     assert spent[0] < 4.0 < spent[1] <= 6.0
     assert spent[2] <= 6.0
@@ -352,7 +354,7 @@ def test_a_training_that_failed_is_spent_for_and_its_failure_is_the_only_reply(s
     rows = read_rows(folder.path / "clients.jsonl")
     assert (rows[0]["status"], rows[0]["reason"]) == ("abstained", "training failed (MemoryError)")
     assert [r["status"] for r in rows[1:]] == ["merged", "merged"]
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert len(ledger.entries) == 1
         assert b"MemoryError" in ledger.reply(ledger.entries[0])
 
@@ -397,7 +399,7 @@ def test_an_old_request_is_not_trained_again_for_free(simulate, data_file):
             if PAYLOAD in reply:
                 seen.add(reply[PAYLOAD]["payload"].data)
     assert len(seen) == 1  # the newest, again and again; the older one would have to be paid for, and cannot
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert len(ledger.entries) == 2
 
 
@@ -411,18 +413,18 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(simulate, dat
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
     _, grid = simulate({**values, "run.folder": ""})
     content = next(content for p, content in requests_of(grid) if p == 0)
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         for path in ledger.path.parent.glob("*-0-*.reply"):
             path.unlink()  # as if it had been killed before
     client = Client(read(grid.run_config), 0, 3)
     assert PAYLOAD in train_round(client, content)
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert len(ledger.entries) == 1
         for path in ledger.path.parent.glob("*-0-*.reply"):
             path.unlink()
     louder = Client(read({**grid.run_config, "privacy.epsilon": 1000.0}), 0, 3)
     train_round(louder, content)
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert len(ledger.entries) == 2
         assert ledger.entries[1].sigma < ledger.entries[0].sigma
     assert budget.SLACK < 1.001
@@ -430,9 +432,9 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(simulate, dat
 
 def test_a_seeded_run_is_in_the_ledger_as_one(simulate, data_file):
     simulate({**PRIVATE, "privacy.test-seed": "t", "rounds": 1})
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert [e.seeded for e in ledger.entries] == [True]
-        assert ledger.spent(1e-5) == float("inf")
+        assert ledger_epsilon(ledger) == float("inf")
 
 
 def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
@@ -463,7 +465,7 @@ def test_a_bad_request_costs_nothing(simulate, data_file):
     content[PLAN] = Plan(2, "other", ("B",), ("B",), ("B",)).to_record()  # of another round than its payload
     with pytest.raises(BractError, match="round 1, this is round 2"):
         train_round(Client(read(grid.run_config), 0, 3), content)
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         assert len(ledger.entries) == 1
 
 
@@ -513,7 +515,7 @@ def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(simulat
     asked = [read_back(r) for kind, p, r, _ in grid.log if (kind, p) == (EVALUATE, 0)]
     client = Client(read(grid.run_config), 0, 3)
     assert "correct" in evaluate(client, asked[-1])[METRICS]
-    with opened(f"file:{data_file}", 0) as ledger:
+    with opened(Body(f"file:{data_file}", 0)) as ledger:
         for path in ledger.path.parent.glob("*-0-*.reply"):
             path.unlink()
         body = ledger.entries
@@ -549,9 +551,9 @@ def test_a_reply_that_never_came_is_counted_as_spent(simulate, data_file):
     folder, _ = simulate({**PRIVATE, "federation.deadline": 1.0}, tamper=late)
     found = statement(folder)
     (line,) = (c for c in found["clients"] if c["partition"] == 1)
-    with opened(f"file:{data_file}", 1) as ledger:
+    with opened(Body(f"file:{data_file}", 1)) as ledger:
         assert [e.round for e in ledger.entries] == [1, 2, 3]
-        assert line["epsilon"] == pytest.approx(ledger.spent(1e-5))
+        assert line["epsilon"] == pytest.approx(ledger_epsilon(ledger))
     assert (line["rounds"], line["unheard"]) == (3, 2)
     assert found["epsilon_max"] == folder.rounds()[-1]["epsilon"] >= line["epsilon"]
     assert "counted as spent: client 1: 2" in (folder.path / "privacy.md").read_text()

@@ -3,7 +3,7 @@
 import re
 
 from bract.cli import main
-from client_app.privacy.ledger import ledger_path
+from client_app.privacy.shelf import ledger_path
 
 
 def test_the_ledger_is_shown(capfd, simulate, data_file):

@@ -7,7 +7,10 @@ import multiprocessing
 import pytest
 
 from bract.errors import BractError
-from client_app.privacy.ledger import Entry, ledger_path, opened, request_digest
+from client_app.privacy.body import Body
+from client_app.privacy.ledger import Entry, request_digest
+from client_app.privacy.shelf import ledger_path, opened
+from tests.harness import ledger_epsilon
 
 
 def entry(round_=1, federation="f", request="r", **changes):
@@ -28,29 +31,29 @@ def entry(round_=1, federation="f", request="r", **changes):
 def test_it_outlives_runs_and_adds_up(home):
     for run in ("f", "g"):
         for round_ in (1, 2):
-            with opened("demo", 0) as ledger:
+            with opened(Body("demo", 0)) as ledger:
                 ledger.write(entry(round_, run))
-    with opened("demo", 0) as ledger:
+    with opened(Body("demo", 0)) as ledger:
         assert len(ledger.entries) == 4
         assert len(ledger.of("f")) == 2
-        assert ledger.spent(1e-5, "f") < ledger.spent(1e-5)
-    with opened("demo", 1) as other, opened("file:/x", 0) as another:
+        assert ledger_epsilon(ledger, "f") < ledger_epsilon(ledger)
+    with opened(Body("demo", 1)) as other, opened(Body("file:/x", 0)) as another:
         assert other.entries == another.entries == []
 
 
 def test_it_is_its_owners_alone(home):
-    with opened("file:/data/our customers.csv", 3) as ledger:
+    with opened(Body("file:/data/our customers.csv", 3)) as ledger:
         ledger.write(entry())
         ledger.keep_reply(entry(), b"x")
     folder = home / "ledger"
     assert folder.stat().st_mode & 0o077 == 0
     files = [path for path in folder.iterdir() if path.suffix != ".lock"]
-    assert len(files) == 2
+    assert len(files) == 3
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
 def test_a_reply_is_given_again_only_to_its_own_request():
-    with opened("demo", 0) as ledger:
+    with opened(Body("demo", 0)) as ledger:
         ledger.write(entry())
         assert ledger.reply(entry()) is None
         ledger.keep_reply(entry(), b"\x00reply")
@@ -65,7 +68,7 @@ def test_a_reply_is_given_again_only_to_its_own_request():
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "list", "version", "binary"])
 def test_a_damaged_ledger_stops_training_and_is_not_begun_anew(damage):
-    with opened("demo", 0) as ledger:
+    with opened(Body("demo", 0)) as ledger:
         ledger.write(entry())
     path = ledger_path("demo", 0)
     text = path.read_text()
@@ -75,29 +78,29 @@ def test_a_damaged_ledger_stops_training_and_is_not_begun_anew(damage):
             "changed": text.replace('"steps": 20', '"steps": 2').encode(),  # as if less had been spent
             "empty": b"",
             "list": b"[]",
-            "version": text.replace('"version": 1', '"version": 9').encode(),
+            "version": text.replace('"version": 2', '"version": 9').encode(),
             "binary": b"\xff\xfe",
         }[damage]
     )
     before = path.read_bytes()
-    with pytest.raises(BractError, match="privacy ledger .* is damaged|has version 9"), opened("demo", 0):
+    with pytest.raises(BractError, match="privacy ledger .* is damaged|has version 9"), opened(Body("demo", 0)):
         pass
     assert path.read_bytes() == before
 
 
 def test_a_ledger_that_is_gone_is_noticed():
-    with opened("demo", 0) as ledger:
+    with opened(Body("demo", 0)) as ledger:
         ledger.write(entry())
         ledger.keep_reply(entry(), b"x")
     ledger_path("demo", 0).unlink()
-    with pytest.raises(BractError, match="privacy ledger .* is gone"), opened("demo", 0):
+    with pytest.raises(BractError, match="privacy ledger .* is gone"), opened(Body("demo", 0)):
         pass
 
 
 def test_noise_that_was_no_secret_counts_as_none():
-    with opened("demo", 0) as ledger:
+    with opened(Body("demo", 0)) as ledger:
         ledger.write(entry(seeded=True))
-        assert ledger.spent(1e-5) == math.inf
+        assert ledger_epsilon(ledger) == math.inf
 
 
 def _spend(home, count):
@@ -105,7 +108,7 @@ def _spend(home, count):
 
     os.environ["BRACT_HOME"] = home
     for i in range(count):
-        with opened("demo", 0) as ledger:
+        with opened(Body("demo", 0)) as ledger:
             ledger.write(entry(len(ledger.entries) + 1, f"p{os.getpid()}x{i}"))
 
 
@@ -116,7 +119,7 @@ def test_two_processes_cannot_spend_the_same_budget(home):
         worker.start()
     for worker in workers:
         worker.join(60)
-    with opened("demo", 0) as ledger:
+    with opened(Body("demo", 0)) as ledger:
         assert len(ledger.entries) == 30
         assert sorted(e.round for e in ledger.entries) == list(range(1, 31))  # nobody read what another was writing
-    assert json.loads(ledger_path("demo", 0).read_text())["version"] == 1
+    assert json.loads(ledger_path("demo", 0).read_text())["version"] == 2
