@@ -57,7 +57,7 @@ losses = CLASSIFICATION.losses
 class AsPeopleDo(OpacusEngine):
     """Texts in the order they were drawn."""
 
-    def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
+    def split(self, examples: Examples, rows: Rows, *, clipped: bool, persons: Rows | None = None) -> list[Rows]:
         """So many at a time as fit into memory."""
         return [rows[start : start + PHYSICAL_BATCH] for start in range(0, len(rows), PHYSICAL_BATCH)]
 

@@ -10,9 +10,9 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from bract.faults import leaving
 from bract.wire.messages import METRICS, REPORT
 from client_app import audit
-from client_app.faults import leaving
 from client_app.policy.judge import has_own
 
 app = ClientApp()

@@ -104,20 +104,17 @@ class Client:
 
     @property
     def records(self) -> int:
-        """How many examples it trains on, as far as that is public: what its mechanism and its steps are made for.
+        """How many examples, or persons, it trains on, as far as that is public: its mechanism is made for so many.
 
         At a node: by the operator's number, else by the rows of its file, used or not, and the share that is held out.
-        So no example can be told from it, neither by what is in it nor by its being held out.
+        So none can be told from it, neither by what is in it nor by its being held out.
         """
+        persons, train = self.settings.privacy.unit == "person", self.shard.train
         if self.policy is None or not self.private:
-            return len(self.shard.train)
-        return round(self.rows * (1 - self.policy.data.holdout))
-
-    @property
-    def rows(self) -> int:
-        """How many examples a node has, as far as that is public."""
-        assert self.policy is not None  # noqa: S101 - of nodes alone
-        return self.policy.data.examples or cache.own_dataset(self.settings.data, self.task.name).total
+            return len(np.unique(train.whose)) if persons else len(train)
+        own, data = self.policy.data, cache.own_dataset(self.settings.data, self.task.name)
+        public = (own.persons or data.persons) if persons else (own.examples or data.total)
+        return round(public * (1 - own.holdout))
 
     @cached_property
     def _shared(self) -> Shared | None:

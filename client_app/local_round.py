@@ -52,10 +52,12 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
         if not client.private:
             return walk(LocalRound(client, plan, model, carried))
         require_independent(model, pad=pad_id(client.shape.place))
-        account, groups = client.account, client.settings.privacy.clip_groups
+        account, privacy = client.account, client.settings.privacy
+        per_person = privacy.per_person if privacy.unit == "person" else 0
 
         def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
-            return walk(LocalRound(client, plan, model, carried, Private(mechanism, noise, groups)))
+            private = Private(mechanism, noise, privacy.clip_groups, per_person)
+            return walk(LocalRound(client, plan, model, carried, private))
 
         return charged(account, "train", content, plan, lambda: account.training(plan), work)
 

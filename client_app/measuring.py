@@ -50,8 +50,10 @@ def told(client: Client, content: RecordDict, plan: Plan, model: LoraModel) -> R
     if not client.settings.data.holdout:
         return abstained("it holds no examples out")
 
+    persons = client.settings.privacy.unit == "person"
+
     def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
-        return done(noisy_sums(task, model, held, mechanism, noise))
+        return done(noisy_sums(task, model, held, mechanism, noise, persons=persons))
 
     return charged(account, "holdout", content, plan, lambda: account.measuring(len(task.sums) + 1), work)
 

@@ -24,7 +24,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Partition:
-    """A table split over `clients`. No row belongs to two.
+    """A table split over `clients`. No row belongs to two, and no person where it is known whose rows are.
 
     Every row has a client, but for `pathological`: labels that no client was given are left out.
     """
@@ -38,7 +38,9 @@ class Partition:
     def rows(self) -> list[Rows]:
         """Each client's rows, in file order. A client may have few, or none."""
         column = natural_column(self.settings)
-        return self._natural() if column else self._drawn(np.arange(len(self.table)), self.seed)
+        firsts = self._firsts
+        dealt = self._natural(firsts) if column else self._drawn(firsts, self.seed)
+        return [self._whole(rows) for rows in dealt]
 
     def shard(self, client: int) -> Shard:
         """A client's rows, split by `data.holdout`.
@@ -50,10 +52,23 @@ class Partition:
         if self.settings.holdout_mix == "independent":
             train, holdout = self._apart
             return Shard(train=train[client], holdout=holdout[client])
-        rows = self.rows[client]
+        rows = np.intersect1d(self.rows[client], self._firsts)
         order = np.random.default_rng([self.seed, 1, client]).permutation(rows)
         held = round(len(rows) * self.settings.holdout) if len(rows) > 1 else 0
-        return Shard(train=np.sort(order[held:]), holdout=np.sort(order[:held]))
+        return Shard(train=self._whole(np.sort(order[held:])), holdout=self._whole(np.sort(order[:held])))
+
+    @cached_property
+    def _firsts(self) -> Rows:
+        """Each person's first row, by which all of its rows are dealt out and held out; else every row."""
+        if self.table.persons is None:
+            return np.arange(len(self.table))
+        return np.sort(np.unique(self.table.persons, return_index=True)[1])
+
+    def _whole(self, firsts: Rows) -> Rows:
+        """All rows of the persons whose first rows these are."""
+        if self.table.persons is None:
+            return firsts
+        return np.flatnonzero(np.isin(self.table.persons, self.table.persons[firsts])).astype(np.int64)
 
     @cached_property
     def _apart(self) -> tuple[list[Rows], list[Rows]]:
@@ -62,14 +77,15 @@ class Partition:
                 "data.holdout-mix = 'independent' needs a split that is drawn: set data.partition to iid, "
                 "dirichlet:0.1 or pathological:2"
             )
-        order = np.random.default_rng([self.seed, 1]).permutation(len(self.table))
+        order = np.random.default_rng([self.seed, 1]).permutation(self._firsts)
         held = round(len(order) * self.settings.holdout)
-        return (
-            self._drawn(np.sort(order[held:]), self.seed),
-            self._drawn(np.sort(order[:held]), self.seed + 1, "data.holdout: ") if held else [order[:0]] * self.clients,
-        )
+        train = self._drawn(np.sort(order[held:]), self.seed)
+        holdout = [order[:0]] * self.clients
+        if held:
+            holdout = self._drawn(np.sort(order[:held]), self.seed + 1, "data.holdout: ")
+        return [self._whole(rows) for rows in train], [self._whole(rows) for rows in holdout]
 
-    def _natural(self) -> list[Rows]:
+    def _natural(self, firsts: Rows) -> list[Rows]:
         """One natural group a client; groups beyond the clients are dealt out again in turn."""
         groups = sorted(set(self.table.group))
         if len(groups) < self.clients:
@@ -78,8 +94,8 @@ class Partition:
                 f"use at most {len(groups)} nodes"
             )
         owner = {group: i % self.clients for i, group in enumerate(groups)}
-        owners = np.array([owner[group] for group in self.table.group])
-        return [np.flatnonzero(owners == client).astype(np.int64) for client in range(self.clients)]
+        owners = np.array([owner[self.table.group[i]] for i in firsts])
+        return [firsts[owners == client].astype(np.int64) for client in range(self.clients)]
 
     def _drawn(self, rows: Rows, seed: int, what: str = "") -> list[Rows]:
         from datasets import Dataset

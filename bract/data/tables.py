@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,23 @@ from bract.errors import BractError
 from bract.settings.schema import DataSettings
 from bract.tasks.task import Outputs, Table, Task
 
-Cells = Mapping[str, Sequence[str]]  # a task's columns, under its own names
+
+@dataclass(frozen=True)
+class Cells:
+    """All rows of the columns that are needed: the task's, by its own names of them, and two that are not its own."""
+
+    columns: Mapping[str, Sequence[str]]
+    group: Sequence[str] = ()  # the natural client column
+    users: Sequence[str] = ()  # whose a row is
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def persons(self) -> int:
+        """How many there are; a row without a user is a person by itself."""
+        return len({user for user in self.users if user}) + sum(not user for user in self.users)
+
 
 LONGEST_CELL = 1 << 30
 READABLE = (".csv", ".jsonl", ".parquet")
@@ -53,13 +70,13 @@ def load(settings: DataSettings, seed: int, task: Task) -> Table:
 
 
 def load_own(settings: DataSettings, task: Task) -> tuple[Table, Cells]:
-    """A node's own examples, and the task's columns of all rows, used or not.
+    """A node's own examples, and the cells of all its rows, used or not.
 
     A row that cannot be used is left out and counts all the same: that one is broken must be seen by nobody.
     """
     path = Path(settings.source.removeprefix("file:"))
-    cells = columns_of(read_rows(path, "data.source", lenient=True), settings, task, str(path))
-    return task.table(cells, []), cells
+    cells = cells_of(read_rows(path, "data.source", lenient=True), settings, task, str(path))
+    return of_cells(cells, task), cells
 
 
 def described(settings: DataSettings) -> Mapping[str, str]:
@@ -69,27 +86,42 @@ def described(settings: DataSettings) -> Mapping[str, str]:
 
 def table(rows: Mapping[str, Sequence[Any]], settings: DataSettings, task: Task, place: str, group: str = "") -> Table:
     """Pick the columns that the task needs; a missing one is an error that lists what is there."""
-    cells = columns_of(rows, settings, task, place, group)
-    return _some(task.table(cells, [_text(value) for value in rows[group]] if group else []), cells, place)
+    cells = cells_of(rows, settings, task, place, group)
+    found = of_cells(cells, task)
+    if not len(found):
+        raise BractError(f"{place} holds no row with {' and '.join(cells.columns)}")
+    return found
 
 
-def columns_of(
+def cells_of(
     rows: Mapping[str, Sequence[Any]], settings: DataSettings, task: Task, place: str, group: str = ""
 ) -> Cells:
-    """The columns that the task needs, as text, under its own names; a missing one is an error."""
+    """The columns that are needed, as text; a missing one is an error."""
     columns = task.columns(settings)
     wanted = {f"data.{name}": column for name, column in columns.items()}
-    if group:
-        wanted["data.partition"] = group
+    wanted |= {"data.partition": group} if group else {}
+    wanted |= {"data.user": settings.user} if settings.user else {}
     for key, name in wanted.items():
         if name not in rows:
             raise BractError(f"{key} = {name!r}: {place} has no such column; it has {', '.join(rows) or 'none'}")
-    return {name: [_text(value) for value in rows[column]] for name, column in columns.items()}
+
+    def texts(name: str) -> list[str]:
+        return [_text(value) for value in rows[name]] if name else []
+
+    return Cells({name: texts(column) for name, column in columns.items()}, texts(group), texts(settings.user))
+
+
+def of_cells(cells: Cells, task: Task) -> Table:
+    """The rows that the task can use, and that have a group where one is asked for."""
+    keep = [i for i in task.usable(cells.columns) if not cells.group or cells.group[i]]
+    columns = {name: tuple(texts[i] for i in keep) for name, texts in cells.columns.items()}
+    group, users = (tuple(texts[i] for i in keep) if texts else () for texts in (cells.group, cells.users))
+    return Table(columns, columns[task.classes] if task.classes else (), group, users)
 
 
 def load_test(settings: DataSettings, task: Task, outputs: Outputs) -> Table:
     """The server's test file, all of which the model must be able to answer."""
-    test = table(read_rows(Path(settings.test), "data.test"), settings, task, settings.test)
+    test = table(read_rows(Path(settings.test), "data.test"), replace(settings, user=""), task, settings.test)
     unknown = sorted(set(range(len(test))) - set(task.known(test, outputs).tolist()))
     if unknown:
         names = sorted(
@@ -99,19 +131,13 @@ def load_test(settings: DataSettings, task: Task, outputs: Outputs) -> Table:
     return test
 
 
-def _some(found: Table, cells: Cells, place: str) -> Table:
-    if not len(found):
-        raise BractError(f"{place} holds no row with {' and '.join(cells)}")
-    return found
-
-
 def _demo(seed: int, task: Task) -> Table:
     examples = generator.make(seed=seed)
     cells = {"text": [e.text for e in examples], "label": [e.label for e in examples]}
     lacking = set(task.columns(DataSettings())) - set(cells)
     if lacking:
         raise BractError(f"data.source = 'demo': the demo has no {' and no '.join(sorted(lacking))}; name a file")
-    return task.table(cells, [e.branch for e in examples])
+    return of_cells(Cells(cells, [e.branch for e in examples]), task)
 
 
 def read_rows(path: Path, key: str, *, lenient: bool = False) -> dict[str, list[Any]]:

@@ -31,6 +31,8 @@ def conflicts(settings: Settings) -> list[str]:
     kind, _, number = settings.data.partition.partition(":")
     if kind == "dirichlet" and float(number) <= 0:
         found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
+    if settings.data.source == "demo" and settings.data.user:
+        found.append(f"data.user = {settings.data.user!r}: the demo's texts are nobody's; name a file")
     if settings.data.source == "node" and (settings.data.partition, settings.data.holdout_mix) != ("auto", "own"):
         found.append(
             "data.source = 'node': a node's file is its own and is not split; leave data.partition auto and "
@@ -46,6 +48,8 @@ def _unprotected(settings: Settings) -> list[str]:
     if settings.privacy.unit == "client":
         return _unprotected_clients(settings)
     found: list[str] = []
+    if settings.privacy.unit == "person" and not settings.data.user and settings.data.source != "node":
+        found.append("privacy.unit = 'person': data.user should name the column that says whose an example is")
     if settings.train.precision != "float32":
         found.append(
             f"train.precision = {settings.train.precision!r}: how a text's products round then depends on what it is "

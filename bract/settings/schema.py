@@ -150,6 +150,13 @@ class DataSettings:
         pattern=r"|/.+|\s*[\[{].*",
         form="a JSON list of names, or an absolute path",
     )
+    user: StrictStr = setting(
+        "",
+        "0.1",
+        "the column that says whose an example is: a person's stay together, and may be protected as one; a row "
+        "without is a person by itself",
+        example="patient",
+    )
     test: Written = setting(
         "",
         "0.1",
@@ -186,7 +193,9 @@ class TrainSettings:
         1, "0.1", "passes over the client's data in a round, where steps is 0", example=2, low=1
     )
     steps: StrictInt = setting(5, "0.1", "steps in a round; 0: as many as epochs says", example=20, low=0)
-    batch: StrictInt = setting(64, "0.1", "examples in a step, under privacy on average", example=32, low=1)
+    batch: StrictInt = setting(
+        64, "0.1", "examples in a step, under privacy on average; persons where these are protected", example=32, low=1
+    )
     lr: Finite = setting(
         0.0,
         "0.1",
@@ -208,11 +217,19 @@ class TrainSettings:
 class PrivacySettings:
     """What is guaranteed to the clients' examples."""
 
-    unit: Literal["none", "example", "client"] = setting(
+    unit: Literal["none", "example", "person", "client"] = setting(
         "example",
         "0.1",
-        "what is protected: nothing, each example (by its client), or each client (by the server, who is trusted)",
-        example="client",
+        "what is protected: nothing, each example or each person (by its client), or each client (by the server, who "
+        "is trusted)",
+        example="person",
+    )
+    per_person: StrictInt = setting(
+        4,
+        "0.1",
+        "examples of a person in a step, at most, where persons are protected; drawn anew in each",
+        example=8,
+        low=1,
     )
     epsilon: Finite = setting(8.0, "0.1", "the target over the whole run", example=3.0, low=0.01, high=1000)
     delta: Finite = setting(
@@ -253,7 +270,7 @@ class PrivacySettings:
     @property
     def by_clients(self) -> bool:
         """Whether clients protect their own data, towards the server too."""
-        return self.unit == "example"
+        return self.unit in ("example", "person")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Classification:
     higher: bool = True
     auto_class: str = "AutoModelForSequenceClassification"
     peft_type: str = "SEQ_CLS"
+    classes: str = "label"
 
     @property
     def sums(self) -> Mapping[str, Bound]:
@@ -37,13 +38,9 @@ class Classification:
         """A text and its label."""
         return {"text": data.text, "label": data.label}
 
-    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str]) -> Table:
+    def usable(self, columns: Mapping[str, Sequence[str]]) -> list[int]:
         """The rows that have both."""
-        texts, labels = columns["text"], columns["label"]
-        keep = [i for i in range(len(texts)) if texts[i] and labels[i] and (not group or group[i])]
-        kept = tuple(labels[i] for i in keep)
-        groups = tuple(group[i] for i in keep) if group else ()
-        return Table({"text": tuple(texts[i] for i in keep), "label": kept}, kept, groups)
+        return [i for i, pair in enumerate(zip(columns["text"], columns["label"], strict=True)) if all(pair)]
 
     def declared(self, data: DataSettings) -> Outputs | None:
         """The classes of `data.labels`, in its order."""

@@ -35,9 +35,19 @@ class Table:
     columns: Mapping[str, tuple[str, ...]]  # by the task's names of them
     classes: tuple[str, ...] = ()  # by which a simulation may split the rows; none where the task has none
     group: tuple[str, ...] = ()  # the natural client column, where one was asked for
+    users: tuple[str, ...] = ()  # whose a row is, where that was asked for; empty: it is nobody else's
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def persons(self) -> Rows | None:
+        """Whose each row is, numbered in the order in which they come; None where that was not asked for."""
+        if not self.users:
+            return None
+        numbers: dict[str, int] = {}
+        whose = [numbers.setdefault(user or f"\0{row}", len(numbers)) for row, user in enumerate(self.users)]
+        return np.array(whose, dtype=np.int64)
 
     def take(self, column: str, rows: Rows) -> list[str]:
         """Some rows of a column."""
@@ -65,13 +75,20 @@ class Examples:
 
     tokens: Tokens
     targets: NDArray[Any]
+    persons: Rows | None = None  # whose each is: numbered from 0; None: nobody asked
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def only(self, rows: Rows) -> "Examples":
         """Some of them."""
-        return Examples([self.tokens[i] for i in rows], self.targets[rows])
+        persons = None if self.persons is None else self.persons[rows]
+        return Examples([self.tokens[i] for i in rows], self.targets[rows], persons)
+
+    @property
+    def whose(self) -> Rows:
+        """Whose each is; where nobody asked, each is somebody else's."""
+        return np.arange(len(self)) if self.persons is None else self.persons
 
 
 @dataclass(frozen=True)
@@ -135,8 +152,12 @@ class Task(Protocol):
     def columns(self, data: DataSettings) -> Mapping[str, str]:
         """The columns that it needs: by its own name of each, the file's. `data.NAME` is the setting."""
 
-    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str]) -> Table:
-        """The rows that can be used."""
+    @property
+    def classes(self) -> str:
+        """The column by which a simulation may split the rows; none where there is none."""
+
+    def usable(self, columns: Mapping[str, Sequence[str]]) -> list[int]:
+        """The rows that have all that it needs."""
 
     def declared(self, data: DataSettings) -> Outputs | None:
         """What the head is to give by the settings alone; None where they do not say."""

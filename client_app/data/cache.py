@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,13 +16,13 @@ from bract.errors import BractError, public
 from bract.files import home, locked, node_secret
 from bract.log import log
 from bract.models.lora_model import LoraModel, Shape, build, pick_device
+from bract.privacy.digests import Digests, digests_of
 from bract.settings.schema import DataSettings
 from bract.tasks.registry import task_of
-from bract.tasks.task import Outputs, Table
+from bract.tasks.task import Examples, Outputs, Table
 from bract.tasks.tokens import pad_id, tokenise
 from client_app.data.holdout import held_out
 from client_app.data.shards import Shard, Shared, read, write
-from client_app.privacy.body import Digests, digests_of
 
 INFO, WARNING = 20, 30
 
@@ -35,6 +35,11 @@ class OwnData:
     outputs: Outputs
     rows: NDArray[np.int64]
     total: int
+    persons: int  # of the whole file, too
+
+    def whole(self, row: int) -> tuple[str, ...]:
+        """All cells of a row of the table."""
+        return tuple(column[row] for column in self.table.columns.values())
 
 
 @lru_cache(maxsize=1)
@@ -58,29 +63,44 @@ def own_dataset(settings: DataSettings, task: str) -> OwnData:
             )
     table, cells = load_own(settings, kind)
     rows = kind.known(table, outputs)
-    total = len(next(iter(cells.values())))
-    if left := total - len(rows):
-        log(INFO, "%s of the %s rows cannot be used: they lack a cell, or their label is not in the list", left, total)
-    return OwnData(table, outputs, rows, total)
+    if left := len(cells) - len(rows):
+        words = "%s of the %s rows cannot be used: they lack a cell, or their label is not in the list"
+        log(INFO, words, left, len(cells))
+    return OwnData(table, outputs, rows, len(cells), cells.persons)
 
 
 @lru_cache(maxsize=1)
 def own_shard(settings: DataSettings, task: str, place: str) -> Shard:
-    """A node's own examples; which are held out is a keyed hash of each one, so that no server decides or knows it."""
-    data, kind = own_dataset(settings, task), task_of(task)
-    held = held_out([tuple(cells[i] for cells in data.table.columns.values()) for i in data.rows], settings.holdout)
+    """A node's own examples; which are held out is a keyed hash of each one, so that no server decides or knows it.
+
+    Where it is known whose they are, it is a hash of that, and a person's stay together.
+    """
+    data, users = own_dataset(settings, task), own_dataset(settings, task).table.users
+    units = [(users[i],) if users and users[i] else data.whole(i) for i in data.rows]
+    held = held_out(units, settings.holdout)
     train, holdout = (
-        kind.examples(data.table, data.rows[which], data.outputs, place, settings.max_length) for which in (~held, held)
+        examples_of(task, data.table, data.rows[which], data.outputs, place, settings) for which in (~held, held)
     )
     return Shard(train, holdout)
+
+
+def examples_of(
+    task: str, table: Table, rows: NDArray[np.int64], outputs: Outputs, place: str, settings: DataSettings
+) -> Examples:
+    """Rows as examples, with whose they are where that is asked for."""
+    found = task_of(task).examples(table, rows, outputs, place, settings.max_length)
+    if table.persons is None:
+        return found
+    return replace(found, persons=np.unique(table.persons[rows], return_inverse=True)[1].astype(np.int64))
 
 
 @lru_cache(maxsize=1)
 def own_digests(settings: DataSettings, task: str) -> Digests:
     """Of a node's own examples, by which their ledger knows them."""
     data = own_dataset(settings, task)
-    rows = list(zip(*data.table.columns.values(), strict=True))
-    return digests_of((rows[i] for i in data.rows), node_secret(), "example")
+    users = [(user,) for user in data.table.users if user]
+    examples = digests_of((data.whole(i) for i in data.rows), node_secret(), "example")
+    return np.union1d(examples, digests_of(users, node_secret(), "person"))
 
 
 @lru_cache(maxsize=1)
@@ -134,10 +154,7 @@ def tokenised(settings: DataSettings, seed: int, task: str, clients: int, client
     """One client's examples."""
     table, outputs = dataset(settings, seed, task)
     rows = partition(settings, seed, task, clients).shard(client)
-    train, holdout = (
-        task_of(task).examples(table, which, outputs, place, settings.max_length)
-        for which in (rows.train, rows.holdout)
-    )
+    train, holdout = (examples_of(task, table, which, outputs, place, settings) for which in (rows.train, rows.holdout))
     return Shard(train, holdout)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bract.files import node_secret
-from client_app.privacy.body import keyed
+from bract.privacy.digests import keyed
 
 Cells = tuple[str, ...]
 

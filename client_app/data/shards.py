@@ -56,18 +56,20 @@ class Packed(Sequence[NDArray[np.int32]]):
 
 def write(path: Path, outputs: Outputs, shards: Iterable[Shard]) -> None:
     """Write what `read` gives. No other process may be writing into this folder."""
-    tokens, lengths, targets, counts = [], [], [], []
+    tokens, lengths, targets, counts, persons = [], [], [], [], []
     for shard in shards:
         for part in (shard.train, shard.holdout):
             tokens.append(np.concatenate([np.zeros(0, np.int32), *part.tokens]))
             lengths.append(np.array([len(ids) for ids in part.tokens], dtype=np.int64))
             targets.append(part.targets)
             counts.append(len(part))
+            persons.append(np.zeros(0, np.int64) if part.persons is None else part.persons)
     arrays = {
         "tokens": np.concatenate(tokens),
         "ends": np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
         "targets": np.concatenate(targets),
         "counts": np.array(counts, dtype=np.int64),
+        "persons": np.concatenate(persons),
     }
     told = {"outputs": json.dumps(asdict(outputs))}
     for left in path.parent.glob(".*"):  # by a writer that was killed
@@ -85,17 +87,21 @@ def read(path: Path, clients: int) -> Shared | None:
         with safe_open(path, framework="pt") as file:  # for torch it maps the file, for NumPy it copies
             told = file.metadata() or {}
             outputs = _outputs(json.loads(told["outputs"]))
-            tokens, ends, targets, counts = (
-                file.get_tensor(name).numpy() for name in ("tokens", "ends", "targets", "counts")
+            tokens, ends, targets, counts, persons = (
+                file.get_tensor(name).numpy() for name in ("tokens", "ends", "targets", "counts", "persons")
             )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     bounds = np.concatenate([[0], np.cumsum(counts)])
     whole = len(counts) == 2 * clients and (counts >= 0).all() and bounds[-1] == len(targets) == len(ends) - 1
+    whole = whole and len(persons) in (0, len(targets))
     if not (whole and ends[0] == 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(tokens)):
         return None
     spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-    parts = [Examples(Packed(tokens, ends, *span), targets[slice(*span)]) for span in spans]
+    parts = [
+        Examples(Packed(tokens, ends, *span), targets[slice(*span)], persons[slice(*span)] if len(persons) else None)
+        for span in spans
+    ]
     return Shared(outputs, [Shard(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)])
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ from client_app.engine.independence import synthetic_batch
 from client_app.engine.kernels import Kernel
 from client_app.engine.last_layer import first_position, last_layer
 from client_app.engine.memory import bytes_per_token, memory_budget
+from client_app.engine.persons import Persons, split_whole
 from client_app.engine.prefix_cache import PrefixCache
 
 # In tokens: what a pass over the model costs whatever is in it, and the most that are computed together (more is no
@@ -92,13 +94,16 @@ class FusedEngine:
         for adapted in self._adapted:
             adapted.merge()
 
-    def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
+    def split(self, examples: Examples, rows: Rows, *, clipped: bool, persons: Rows | None = None) -> list[Rows]:
         """Groups of like lengths, such that the least is computed and a pass stays within its memory."""
         if not all(self._bounds):
             self._bounds = self._bound(per_example=clipped)
         max_tokens, max_rows = self._bounds
         lengths = [len(examples.tokens[i]) for i in rows]
         cost = PASS_COST[self._flat.device.type]
+        if persons is not None and len(rows):
+            size = np.array(lengths)
+            return split_whole(size, persons, rows, max_tokens=max_tokens, max_rows=max_rows, pass_cost=cost)
         groups = batching.by_length(lengths, max_tokens=max_tokens, pass_cost=cost, max_rows=max_rows)
         return [rows[group] for group in groups]
 
@@ -122,7 +127,14 @@ class FusedEngine:
             min(most, max(1, int(half / per_row))) if per_row else most,
         )
 
-    def add(self, examples: Examples, rows: Rows, total: Tensor, scales: ClipScales | None) -> Tensor:
+    def add(
+        self,
+        examples: Examples,
+        rows: Rows,
+        total: Tensor,
+        scales: ClipScales | None,
+        persons: Rows | None = None,
+    ) -> Tensor:
         """One forward and one backward pass."""
         ids, mask = batching.batch_of([examples.tokens[i] for i in rows], self._pad, self._model.device)
         targets = torch.from_numpy(examples.targets[rows]).to(self._model.device)
@@ -139,7 +151,8 @@ class FusedEngine:
         losses.sum().backward()
         if any(view.parameter.grad is not None for view in self._flat.views):
             raise BractError("the model uses a trained value in a way of its own; set train.engine to opacus")
-        self._gradients.finish(total, scales)
+        whose = None if persons is None else Persons.of(persons, total.device)
+        self._gradients.finish(total, scales, whose)
         total_loss: Tensor = losses.detach().sum()
         return total_loss
 

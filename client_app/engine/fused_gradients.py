@@ -8,6 +8,7 @@ from client_app.engine.engine import ClipScales
 from client_app.engine.flat_buffer import FlatBuffer, ParameterView
 from client_app.engine.independence import SHARED
 from client_app.engine.norms import squared_norms
+from client_app.engine.persons import Persons
 
 
 class FusedGradients:
@@ -64,31 +65,35 @@ class FusedGradients:
         """A linear layer of the head got x, and its output's gradient is g."""
         self._heads.append((linear, x.detach(), g.detach()))
 
-    def finish(self, total: Tensor, scales: ClipScales | None) -> None:
+    def finish(self, total: Tensor, scales: ClipScales | None, persons: Persons | None = None) -> None:
         """Add to the total what is not there yet."""
         if scales is not None:
-            self._add_clipped(total, scales)
+            self._add_clipped(total, scales, persons)
             return
         for linear, x, g in self._heads:
             self._add_head_to(total, linear, x, g)
 
-    def _add_clipped(self, total: Tensor, scales: ClipScales) -> None:
+    def _add_clipped(self, total: Tensor, scales: ClipScales, persons: Persons | None) -> None:
         inside, cut = self._flat.inside, self._flat.factors
         rows = self._into
         if inside is not None:
             rows *= inside[:cut]
+        if persons is not None:
+            rows = persons.mean(rows)
         of_factors = squared_norms(rows)
         of_head = torch.zeros_like(of_factors)
         for linear, x, g in self._heads:
-            of_head += _head_squared_norms(linear, x, g)
+            of_head += _head_squared_norms(linear, x, g) if persons is None else _of_persons(linear, x, g, persons)
         squared = torch.stack([of_factors, of_head])
-        scale = scales(squared).to(rows.dtype)
+        scale = scales(squared)
         broken = ~torch.isfinite(squared).all(0)
         rows.masked_fill_(broken[:, None], 0)  # no number times zero is still none
-        total[:cut].addmv_(rows.T, scale[0])
+        total[:cut].addmv_(rows.T, scale[0].to(rows.dtype))
+        of_row = scale[1] if persons is None else persons.shares(scale[1])
+        broken = broken if persons is None else broken[persons.of_row]
         for linear, x, g in self._heads:
             shape = (-1, *[1] * (g.dim() - 1))
-            scaled = (g * scale[1].view(shape)).masked_fill(broken.view(shape), 0)
+            scaled = (g * of_row.to(g.dtype).view(shape)).masked_fill(broken.view(shape), 0)
             self._add_head_to(total, linear, x.masked_fill(broken.view(shape), 0), scaled)
 
     def _add_head_to(self, total: Tensor, linear: nn.Linear, x: Tensor, g: Tensor) -> None:
@@ -103,6 +108,18 @@ def _head_squared_norms(linear: nn.Linear, x: Tensor, g: Tensor) -> Tensor:
     x, g = x.double(), g.double()
     weight = x.square().sum(-1) * g.square().sum(-1) if x.dim() == 2 else (g.mT @ x).square().sum((1, 2))
     bias = g if g.dim() == 2 else g.sum(1)
+    return weight if linear.bias is None else weight + bias.square().sum(-1)
+
+
+def _of_persons(linear: nn.Linear, x: Tensor, g: Tensor, persons: Persons) -> Tensor:
+    """Squared lengths of the means of persons' gradients, without making these where rows' are of rank one."""
+    x, g = x.double(), g.double()
+    if x.dim() == 2:
+        products = (x @ x.T) * (g @ g.T) * persons.same()
+        weight = persons.sum(products.sum(1)) / persons.counts.square()
+    else:
+        weight = persons.mean(g.mT @ x).square().sum((1, 2))
+    bias = persons.mean(g if g.dim() == 2 else g.sum(1))
     return weight if linear.bias is None else weight + bias.square().sum(-1)
 
 

@@ -13,6 +13,7 @@ from client_app.engine.engine import ClipScales, Rows
 from client_app.engine.flat_buffer import FlatBuffer, ParameterView
 from client_app.engine.independence import SHARED
 from client_app.engine.norms import squared_norms
+from client_app.engine.persons import Persons, split_whole
 
 PHYSICAL_BATCH = 32  # examples whose gradients are in memory at a time
 
@@ -56,14 +57,25 @@ class OpacusEngine:
     def start(self) -> None:
         """Nothing is kept between steps."""
 
-    def split(self, examples: Examples, rows: Rows, *, clipped: bool) -> list[Rows]:
+    def split(self, examples: Examples, rows: Rows, *, clipped: bool, persons: Rows | None = None) -> list[Rows]:
         """Like lengths together where each example has a gradient of its own; else all at once."""
         if not clipped:
             return [rows]
+        if persons is not None:
+            lengths = np.array([len(examples.tokens[i]) for i in rows])
+            bound = PHYSICAL_BATCH * int(lengths.max())
+            return split_whole(lengths, persons, rows, max_tokens=bound, max_rows=PHYSICAL_BATCH, pass_cost=0)
         order = rows[np.argsort([len(examples.tokens[i]) for i in rows], kind="stable")]
         return [order[start : start + PHYSICAL_BATCH] for start in range(0, len(order), PHYSICAL_BATCH)]
 
-    def add(self, examples: Examples, rows: Rows, total: Tensor, scales: ClipScales | None) -> Tensor:
+    def add(
+        self,
+        examples: Examples,
+        rows: Rows,
+        total: Tensor,
+        scales: ClipScales | None,
+        persons: Rows | None = None,
+    ) -> Tensor:
         """One forward and one backward pass."""
         if scales is not None and self._hooks is None:
             self._hook()
@@ -81,18 +93,20 @@ class OpacusEngine:
                 if view.parameter.grad is not None:
                     view.of(total).add_(view.parameter.grad)
         else:
-            self._add_clipped(len(rows), total, scales)
+            self._add_clipped(len(rows), total, scales, persons)
         total_loss: Tensor = losses.detach().sum()
         return total_loss
 
-    def _add_clipped(self, count: int, total: Tensor, scales: ClipScales) -> None:
-        per_example = torch.cat([self._per_example(view, count) for view in self._flat.views], dim=1)
+    def _add_clipped(self, count: int, total: Tensor, scales: ClipScales, persons: Rows | None) -> None:
+        each = torch.cat([self._per_example(view, count) for view in self._flat.views], dim=1)
         if self._flat.inside is not None:
-            per_example *= self._flat.inside
+            each *= self._flat.inside
+        if persons is not None:
+            each = Persons.of(persons, each.device).mean(each)
         cut = self._flat.factors
-        groups = (per_example[:, :cut], per_example[:, cut:])
-        scale_of = scales(torch.stack([squared_norms(group) for group in groups])).to(per_example.dtype)
-        per_example[~torch.isfinite(per_example).all(dim=1)] = 0
+        groups = (each[:, :cut], each[:, cut:])
+        scale_of = scales(torch.stack([squared_norms(group) for group in groups])).to(each.dtype)
+        each[~torch.isfinite(each).all(dim=1)] = 0
         for group, scale, into in zip(groups, scale_of, (total[:cut], total[cut:]), strict=True):
             into += (group * scale[:, None]).sum(dim=0)
 

@@ -67,6 +67,7 @@ def applied(policy: Policy, settings: Settings) -> Settings:
         source=f"file:{own.path}",
         text=own.text,
         label=own.label,
+        user=own.user,
         labels=labels,
         holdout=own.holdout,
     )

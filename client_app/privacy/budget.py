@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from bract.errors import BractError, PublicError
+from bract.faults import public_words
 from bract.log import log
 from bract.privacy import lifetime
 from bract.privacy.accounting import SLACK, Use
@@ -19,7 +20,6 @@ from bract.privacy.spending import Limit
 from bract.settings.schema import Settings
 from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record, spending_record
 from bract.wire.plan import KEY, Plan
-from client_app.faults import public_words
 from client_app.privacy.body import Body
 from client_app.privacy.ledger import Entry, Lane, Ledger, request_digest
 from client_app.privacy.shelf import opened
@@ -34,6 +34,7 @@ class Private:
     mechanism: Mechanism
     noise: SecureNoise
     groups: str = "all"
+    per_person: int = 0  # examples of a person in a step, where persons are protected
     taken: list[int] = field(default_factory=list)
 
     def take(self, steps: int) -> None:

@@ -21,8 +21,9 @@ import numpy as np
 from bract.errors import BractError
 from bract.files import replacing, require_private
 from bract.privacy.accounting import Use
+from bract.privacy.digests import Digests, no_digests
 from bract.privacy.spending import Limit
-from client_app.privacy.body import Body, Digests, no_digests
+from client_app.privacy.body import Body
 
 VERSION = 2
 Lane = Literal["train", "holdout"]

@@ -10,7 +10,9 @@ from bract.privacy.noise import SecureNoise
 from bract.tasks.task import Bound, Examples, Sums, Task
 
 
-def noisy_sums(task: Task, model: LoraModel, held: Examples, mechanism: Mechanism, noise: SecureNoise) -> Sums:
+def noisy_sums(
+    task: Task, model: LoraModel, held: Examples, mechanism: Mechanism, noise: SecureNoise, *, persons: bool
+) -> Sums:
     """What `task.measure` adds up to, the number of examples included, with noise in every sum.
 
     Guaranteed: each example is measured by itself, so that what is found of one does not depend on another, down to
@@ -24,6 +26,8 @@ def noisy_sums(task: Task, model: LoraModel, held: Examples, mechanism: Mechanis
     for i in range(len(held)):
         one = task.measure(model, held.only(np.array([i])))
         rows[i, 1:] = [parts(float(one[name][0]), task.sums[name]) for name in names]
+    if persons:  # each counts once, with the mean over his examples
+        rows /= np.bincount(held.whose)[held.whose][:, None]
     total = rows.sum(0)
     noisy = mechanism.noisy_mean(total, noise.normal(len(total)))
     return dict(

@@ -23,9 +23,9 @@ class PlainGradients:
         self._engine, self._flat, self._batch, self._rng = engine, flat, batch, rng
         self.head_share = 0.0
 
-    def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
+    def draws(self, examples: Examples, steps: int) -> Iterator[NDArray[np.int64]]:
         """Shuffled passes."""
-        return batches(examples, self._batch, steps, self._rng)
+        return batches(len(examples), self._batch, steps, self._rng)
 
     def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Of one step; and the batch's summed loss."""
@@ -53,17 +53,31 @@ class PrivateGradients:
 
     Guaranteed: one example more or less changes the sum before the noise by at most `mechanism.clip` in
     Euclidean length, over all trained values together; the noise has `mechanism.deviation` in every
-    coordinate; each example is in a draw by itself with mechanism.rate. Values outside `flat.inside` count
+    coordinate; each example is in a draw by itself with mechanism.rate.
+
+    With `per_person`, all of that holds of a person with any number of examples: each person is in a draw by itself;
+    of its examples so many take part at most, drawn anew in every step, uniformly and in secret; the mean of their
+    gradients is clipped as one.
+
+    Values outside `flat.inside` count
     as not trained: their gradients are zero before the clip, and they get no noise. A parameter that would
     train and is not among them is an error (BractError) before anything is updated.
     """
 
     def __init__(
-        self, engine: Engine, flat: FlatBuffer, mechanism: Mechanism, noise: SecureNoise, *, groups: str = "all"
+        self,
+        engine: Engine,
+        flat: FlatBuffer,
+        mechanism: Mechanism,
+        noise: SecureNoise,
+        *,
+        groups: str = "all",
+        per_person: int = 0,
     ) -> None:
         if missing := flat.missing():
             raise BractError(f"{missing[0]} would be trained and not clipped")
         self._engine, self._flat, self._mechanism, self._noise = engine, flat, mechanism, noise
+        self._per_person = per_person
         self._clip = Clip(mechanism.clip, groups=groups == "head" and 0 < flat.factors < flat.size)
 
     @property
@@ -71,17 +85,30 @@ class PrivateGradients:
         """Of the squared length of clipped gradients; private data."""
         return self._clip.head_share
 
-    def draws(self, examples: int, steps: int) -> Iterator[NDArray[np.int64]]:
+    def draws(self, examples: Examples, steps: int) -> Iterator[NDArray[np.int64]]:
         """Poisson draws: their sizes vary, and one may be empty."""
+        if not self._per_person:
+            for _ in range(steps):
+                yield self._mechanism.sample(self._noise, len(examples))
+            return
+        order = np.argsort(examples.whose, kind="stable")
+        each = np.split(order, np.flatnonzero(np.diff(examples.whose[order])) + 1) if len(order) else []
         for _ in range(steps):
-            yield self._mechanism.sample(self._noise, examples)
+            drawn = [self._some(each[i]) for i in self._mechanism.sample(self._noise, len(each))]
+            yield np.concatenate([np.zeros(0, dtype=np.int64), *drawn])
+
+    def _some(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of one person's examples: all of them, or as many as may take part, each with the same chance."""
+        if len(rows) <= self._per_person:
+            return rows
+        return np.sort(rows[np.argsort(self._noise.uniform(len(rows)), kind="stable")[: self._per_person]])
 
     def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Of one step, of a whole draw; and the draw's summed loss, which is private data."""
         total, loss = self._flat.zeros(), torch.zeros((), device=self._flat.device)
         self._engine.start()
-        for some in self._engine.split(examples, rows, clipped=True):
-            loss += self._engine.add(examples, some, total, self._clip.scales)
+        for some in self._split(examples, rows):
+            loss += self._engine.add(examples, some, total, self._clip.scales, self._whose(examples, some))
         if not len(rows):
             self._spend_time(examples)
         return self._noisy(total), loss
@@ -89,8 +116,14 @@ class PrivateGradients:
     def _spend_time(self, examples: Examples) -> None:
         """As long as an average draw takes, with nothing to show for it: an empty one must not be told by its time."""
         rows, scratch = np.arange(min(len(examples), round(self._mechanism.batch))), self._flat.zeros()
-        for some in self._engine.split(examples, rows, clipped=True) if len(rows) else []:
-            self._engine.add(examples, some, scratch, torch.zeros_like)
+        for some in self._split(examples, rows) if len(rows) else []:
+            self._engine.add(examples, some, scratch, torch.zeros_like, self._whose(examples, some))
+
+    def _split(self, examples: Examples, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return self._engine.split(examples, rows, clipped=True, persons=self._whose(examples, rows))
+
+    def _whose(self, examples: Examples, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return examples.whose[rows] if self._per_person else None
 
     def _noisy(self, total: Tensor) -> Tensor:
         """The noisy mean, where the sum lies: in float64, so on the processor where the device has none."""

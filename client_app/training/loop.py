@@ -83,8 +83,15 @@ def train(
     with select_engine(settings, model, flat, losses=losses, pad=pad) as engine:
         source: PlainGradients | PrivateGradients = PlainGradients(engine, flat, settings.batch, rng)
         if private is not None:
-            source = PrivateGradients(engine, flat, private.mechanism, private.noise, groups=private.groups)
-        for rows in source.draws(len(examples), phase.steps):
+            source = PrivateGradients(
+                engine,
+                flat,
+                private.mechanism,
+                private.noise,
+                groups=private.groups,
+                per_person=private.per_person,
+            )
+        for rows in source.draws(examples, phase.steps):
             gradient, loss = source.gradient(examples, rows)
             for shape in shapes:  # of the values alone: the same whatever the examples are
                 shape(optimizer.values, gradient)

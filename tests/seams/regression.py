@@ -22,6 +22,7 @@ class Regression:
     higher: bool = False
     auto_class: str = "AutoModelForSequenceClassification"
     peft_type: str = "SEQ_CLS"
+    classes: str = ""
 
     @property
     def sums(self) -> Mapping[str, Bound]:
@@ -32,11 +33,9 @@ class Regression:
         """A text and its number."""
         return {"text": data.text, "label": data.label}
 
-    def table(self, columns: Mapping[str, Sequence[Any]], group: Sequence[str]) -> Table:
+    def usable(self, columns: Mapping[str, Sequence[str]]) -> list[int]:
         """The rows that have both."""
-        keep = [i for i, text in enumerate(columns["text"]) if text and columns["label"][i]]
-        kept = {name: tuple(cells[i] for i in keep) for name, cells in columns.items()}
-        return Table(kept, group=tuple(group[i] for i in keep) if group else ())
+        return [i for i, text in enumerate(columns["text"]) if text and columns["label"][i]]
 
     def declared(self, data: DataSettings) -> Outputs:
         """One number."""

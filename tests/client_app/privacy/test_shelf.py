@@ -11,8 +11,9 @@ import pytest
 
 from bract.errors import BractError
 from bract.files import node_secret
+from bract.privacy.digests import digests_of
 from bract.privacy.spending import Limit
-from client_app.privacy.body import Body, digests_of
+from client_app.privacy.body import Body
 from client_app.privacy.ledger import Ledger, _digest
 from client_app.privacy.shelf import ledger_path, opened, own_ledgers
 from tests.client_app.privacy.test_ledger import entry

@@ -15,7 +15,7 @@ def leaving(error: Exception, *, own: bool) -> Exception:
     the same length. In a simulation the data are the user's own, and so are the words; what the system says of a file
     leaves without its name all the same.
     """
-    if own:
+    if own or isinstance(error, PublicError):
         return BractError(public_words(error))
     if isinstance(error, OSError) and error.filename is not None:
         log(ERROR, "%s", error)
