@@ -35,6 +35,7 @@ from benchmarks.audit_attack import Told
 from benchmarks.audit_bound import Guessed
 from benchmarks.audit_clients import Audit, in_process, toss
 from benchmarks.audit_machines import on_machines
+from bract.privacy.accounting import noise_for
 from bract.privacy.noise import SecureNoise
 from client_app.privacy import clip, ledger
 
@@ -97,6 +98,24 @@ def run(audit: Audit, how: str = "", times: float = 1.0, *, machines: bool = Fal
             return judge(audit, there, in_process(audit, there, folder))
 
 
+def power(audit: Audit, noise: Sequence[float] = (1.0, 0.5, 0.4, 0.35, 0.3, 0.25), tries: int = 20) -> list[str]:
+    """How often noise of so many times what is due would be refuted: by drawing what the attacker would see.
+
+    All rounds together are one Gaussian mechanism, where each client takes all of its examples in every step.
+    """
+    sigma, rng, lines = noise_for(audit.epsilon, audit.delta, 1.0, 1), np.random.default_rng(), []
+    for times in noise:
+        proofs = []
+        for _ in range(tries):
+            there = rng.random(audit.total) < 0.5
+            seen = there + sigma * times * rng.standard_normal(audit.total)
+            scores = audit_attack.ratio(seen, [(1, 0.0)], sigma**2)
+            proofs.append(audit_bound.best(scores, there, audit.delta).epsilon)
+        refuted, middle = np.mean(np.array(proofs) > audit.epsilon), np.median(proofs)
+        lines.append(f"noise of {times:g} times what is due: proves {middle:.2f} at the median, refuted {refuted:.0%}")
+    return lines
+
+
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     usual = Audit()
@@ -113,6 +132,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--machines", action="store_true", help="a SuperLink and `bract node`s carry the messages")
     parser.add_argument("--broken", default="", choices=sorted(BROKEN), help="break the mechanism on purpose")
     parser.add_argument("--times", type=float, help="how long the broken clip (10) or noise (0.25) is, of what is due")
+    parser.add_argument("--power", action="store_true", help="only simulate how little noise would be noticed")
     options = parser.parse_args(arguments)
     if options.machines and options.broken:
         parser.error("--broken breaks the mechanism of this process alone; it goes without --machines")
@@ -149,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit(
             f"--canaries: {audit.total} in all prove at most {ceiling:.2f}, and {audit.epsilon:g} is claimed; take more"
         )
+    if options.power:
+        print("\n".join(power(audit)))
+        return 0
     times = BROKEN.get(options.broken, 1.0) if options.times is None else options.times
     verdict = run(audit, options.broken, times, machines=options.machines)
     found, what = verdict.found, f"persons of {audit.person} texts" if audit.person else "texts"

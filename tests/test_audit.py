@@ -36,7 +36,7 @@ def attacked(model, capfd):
 
 
 def test_what_clients_claim_is_not_refuted_and_much_of_it_is_proven(attacked):
-    """At epsilon = 8 as at the defaults; so few canaries could prove no more than 6.4."""
+    """A quarter of it; so few canaries could prove no more than 6.4."""
     code, verdict = attacked("--rounds", "3", "--epsilon", "6")
     assert code == 0
     assert 5.9 < verdict.claim <= 6.0
@@ -84,6 +84,12 @@ def test_the_defaults_can_prove_more_than_they_claim():
     assert audit_bound.ceiling(usual.total, usual.delta) > usual.epsilon + 0.5
 
 
+def test_little_noise_is_refuted_and_what_is_due_is_not():
+    due, quarter = audit.power(Audit(clients=2, canaries=1500, epsilon=2.0), (1.0, 0.25), tries=8)
+    assert due.endswith("refuted 0%")
+    assert quarter.endswith("refuted 100%")
+
+
 @pytest.mark.parametrize(
     ("right", "guesses", "canaries", "delta", "epsilon", "expected"),
     [
@@ -119,7 +125,7 @@ def test_a_bound_passes_the_true_epsilon_in_one_of_twenty_runs_at_most():
     """Of answers that are right with e^eps / (1 + e^eps), as surely as can be under pure epsilon-DP."""
     rng, epsilon, canaries = np.random.default_rng(0), 2.0, 1000
     found = []
-    for _ in range(300):
+    for _ in range(200):
         there = rng.random(canaries) < 0.5
         right = rng.random(canaries) < 1 / (1 + math.exp(-epsilon))
         sure = rng.random(canaries)  # which tells nothing of what is right: every share is as good as any
