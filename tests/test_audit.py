@@ -155,7 +155,11 @@ def test_real_processes_carry_the_attack(attacked):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("words", [(), ("clip",), ("noise",), ("noise", "--times", "0"), ("rounds",)])
+@pytest.mark.parametrize(
+    "words",
+    [(), ("clip",), ("noise",), ("noise", "--times", "0"), ("rounds",)],
+    ids=["honest", "clip", "noise-quartered", "noise-forgotten", "rounds"],
+)
 def test_the_defaults_hold_what_the_documentation_says(words):
     """With MiniLM; minutes each. An honest mechanism proves a third of its claim, and every fault is refuted."""
     how = words[0] if words else ""
