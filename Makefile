@@ -45,7 +45,7 @@ docs: $(STAMP)  ## the documentation as a site, in site/; it needs no network, t
 settings: $(STAMP)  ## write what repeats the settings' schema: the app's defaults and docs/settings.md
 	@$(BIN)/python -m bract.settings.write
 
-audit: $(STAMP)  ## attack a client's mechanism: a lower bound on epsilon beside the claimed one
+audit: $(STAMP)  ## attack clients as their server could: a lower bound on epsilon beside the claimed one
 	@$(BIN)/python -W ignore benchmarks/audit.py
 
 bench: $(STAMP)  ## the benchmarks; each prints what it measured
