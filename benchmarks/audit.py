@@ -81,7 +81,7 @@ def broken(how: str, times: float) -> Iterator[None]:
         "": nullcontext(),
         "clip": patch.object(clip, "SAFE", times),
         "noise": patch.object(SecureNoise, "normal", lambda self, count: times * normal(self, count)),
-        "rounds": patch.object(ledger, "_read", lambda path: []),
+        "rounds": patch.object(ledger, "_read", lambda path: {"version": 1, "entries": []}),
     }
     with faults[how]:
         yield
