@@ -6,6 +6,7 @@ from flwr.app import RecordDict
 
 from bract.directives.personal import PersonalPhase
 from bract.wire.messages import PAYLOAD, PLAN, payload_record
+from bract.wire.payload import Payload, pack
 from bract.wire.plan import Plan
 from tests.hostile.node import assert_tells_nothing, header, message, parts, rows_of, with_plan
 
@@ -127,3 +128,15 @@ def test_a_part_that_does_not_train_is_not_sent_back_changed(node):
     others = node(rows_of(33), name="others").train(trains=("B",), sends=("B", "head"), head=0.25)
     size = 4 * (4 * 32 + 4)
     assert ours.payload[-size:] == others.payload[-size:]
+
+
+def test_values_at_the_edge_do_not_end_training_for_others(node):
+    """What is found out about a model once and for all is found from its own values, and not from a server's."""
+    wishes = {"lora.rank": 3}  # a model that no other test has looked at
+    site = node()
+    asked = Plan(1, "f", **ALL)
+    layout = site.layout(wishes)
+    edge = {part: np.full(layout.size(part), 1e20, dtype=np.float32) for part in asked.receives}
+    sent = RecordDict({PLAN: asked.to_record(), PAYLOAD: payload_record(pack(layout, Payload(1, edge)))})
+    assert_tells_nothing(site.ask("train", wishes, sent), site)
+    assert site.train(wishes, federation="g").status == "done"

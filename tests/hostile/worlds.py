@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from bract.tasks.registry import task_of
 from bract.wire.messages import PAYLOAD, payload_record
 from bract.wire.payload import HEADER, Payload, pack
 from client_app.data import cache
+from client_app.engine import independence
 from tests.hostile.node import App, Node, Reply, Row, Words, with_plan
 from tests.hostile.node import client_app as honest
 
-SHARED = ("layout", "model", "first_parts")  # what is kept of a model, which both worlds have in common
+SHARED = ("layout", "model", "first_parts")  # what is kept of a model, which all worlds have in common
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def play(
     for cached in vars(cache).values():
         if hasattr(cached, "cache_clear") and cached.__name__ not in SHARED:
             cached.cache_clear()
+    independence._known.clear()  # else the second world would begin with what the first found out of the model
     shutil.rmtree(folder, ignore_errors=True)
     with fixed_randomness(seed):
         node = Node(folder, layouts.node.model, world.rows, policy=world.policy, suffix=world.suffix, app=app)
@@ -149,6 +152,12 @@ def content_of(ask: Ask, layout: Layout) -> RecordDict:
         del content[PAYLOAD]
     whole = with_plan(content, json.dumps(plan))
     return whole if ask.odd is None else with_plan(whole, ask.odd)
+
+
+def keep_models(patch: pytest.MonkeyPatch) -> None:
+    """Models of all shapes that a server asks for are kept, not only the last one: building is what takes longest."""
+    for name in SHARED:
+        patch.setattr(cache, name, lru_cache(maxsize=16)(getattr(cache, name).__wrapped__))
 
 
 @contextmanager
