@@ -6,7 +6,7 @@ import pytest
 
 from bract.errors import BractError
 from bract.tasks.classification import Classification
-from tests.hostile.node import assert_tells_nothing
+from tests.hostile.node import assert_tells_nothing, rows_of
 
 WORDS = "row 17: Jane Roe, HIV positive"
 FAULTS = [
@@ -36,7 +36,7 @@ def answer(site, kind):
 @pytest.mark.parametrize(("place", "kind"), PLACES)
 def test_a_fault_s_words_stay_at_the_node(node, monkeypatch, caplog, place, kind):
     """Whatever it is: the same words but for the id, by which the operator finds it in the log."""
-    site, told = node(), set()
+    site, told = node(rows_of(100)), set()
     site.layout()  # what the server knows before
     for number, fault in enumerate(FAULTS):
         clear(site, number)

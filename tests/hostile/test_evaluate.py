@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hostile.node import LABEL, TEXT, rows_of
+from tests.hostile.node import LABEL, rows_of
 
 ALWAYS = {
     label: [100.0 if i == place else 0.0 for i in range(4)]
@@ -19,7 +19,7 @@ def test_a_head_that_counts_a_label_counts_nothing_exactly(node):
 
 def test_one_person_s_presence_is_not_read_off(node):
     """The attack itself: the same question of two data sets that differ in a person, told apart by the exact count."""
-    with_her = [{**row, TEXT: f"my card is lost {i}"} for i, row in enumerate(rows_of())]
+    with_her = rows_of()
     without = [*with_her[:3], {**with_her[3], LABEL: "lost"}, *with_her[4:]]
     answers = [[], []]
     for trial in range(12):

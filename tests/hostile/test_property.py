@@ -4,6 +4,7 @@ Thousands of made-up servers, each with a few messages, against two nodes whose 
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from bract.settings import tasks
 from bract.wire.messages import METRICS, PAYLOAD, REPORT, payload_record
 from client_app.app import app as honest
 from tests.hostile.node import LABEL, LABELS, TEXT, Node, rows_of
@@ -123,12 +125,16 @@ def messages(draw):
 
 
 @st.composite
-def servers(draw):
+def servers(draw, task="classify"):
     """A few messages; some of them twice."""
     asks = draw(st.lists(messages(), min_size=4, max_size=6))
+    if task != "classify":
+        asks = [replace(ask, wishes={**ask.wishes, "model.task": task}) for ask in asks]
     again = draw(st.lists(picked(asks), max_size=2))
     return asks + again
 
+
+ALLOWED = {"allow": {"tasks": ["classify", "regress"]}}
 
 # Data. One example is replaced by any other, or, where the policy says how many there are in public, left out.
 texts = st.one_of(
@@ -148,15 +154,18 @@ POLICIES = [
 
 
 @st.composite
-def neighbours(draw):
-    """Two worlds that differ in one example."""
+def neighbours(draw, task="classify"):
+    """Two worlds that differ in one example. Of another task the labels are numbers."""
     rows, policy = rows_of(draw(picked([24, 24, 24, 5, 2, 1]))), draw(picked(POLICIES))
+    if task != "classify":
+        rows = [{**row, LABEL: str(i / 8)} for i, row in enumerate(rows)]
+        policy = {**policy, **ALLOWED, "data": {**policy.get("data", {}), "labels": None}}
     place = draw(st.integers(0, len(rows) - 1))
     if draw(picked([False, False, True])):
         public = {"examples": 24, "persons": 9} if "person" in str(policy) else {"examples": 24}
         policy = {**policy, "data": {**policy.get("data", {}), **public}}
         return World(rows, policy), World(rows[:place] + rows[place + 1 :], policy)
-    other = {**rows[place], TEXT: draw(texts), LABEL: draw(labels)}
+    other = {**rows[place], TEXT: draw(texts), LABEL: draw(labels if task == "classify" else numbers)}
     suffix = draw(picked([".csv", ".jsonl"]))
     return World(rows, policy, suffix), World([*rows[:place], other, *rows[place + 1 :]], policy, suffix)
 
@@ -167,7 +176,7 @@ def layouts(tmp_path, model_folder, monkeypatch):
     return Layouts(Node(tmp_path / "known", model_folder))
 
 
-def attack(layouts, place, examples, *, app=honest, phases=None, random=False):
+def attack(layouts, place, examples, *, app=honest, phases=None, random=False, task="classify"):
     """Play so many servers; raise at the first that can tell two worlds apart."""
     seen = Seen()
 
@@ -180,7 +189,7 @@ def attack(layouts, place, examples, *, app=honest, phases=None, random=False):
         suppress_health_check=list(HealthCheck),
         phases=phases or (Phase.generate, Phase.shrink),
     )
-    @given(neighbours(), servers())
+    @given(neighbours(task), servers(task))
     def holds(worlds, asks):
         found, played = differences(*worlds, asks, place, layouts, app)
         seen.requests += played.requests
@@ -197,6 +206,16 @@ def test_one_example_changes_noised_values_alone(layouts, tmp_path):
     assert seen.requests >= ENOUGH
     assert seen.computed >= seen.requests / 5  # else it is error messages that are compared
     assert {"join answered", "head answered", "train done", "train abstained", "evaluate done"} <= seen.kinds
+
+
+def test_nor_does_it_of_another_task(tmp_path, model_folder, monkeypatch):
+    """The promise is the client's, and no task has to keep it."""
+    monkeypatch.setitem(tasks.TASKS, "regress", "tests.seams.regression:REGRESSION")
+    keep_models(monkeypatch)
+    layouts = Layouts(Node(tmp_path / "known", model_folder, policy=ALLOWED))
+    seen = attack(layouts, tmp_path, 60, task="regress")
+    assert seen.computed >= seen.requests / 5
+    assert {"train done", "evaluate done"} <= seen.kinds
 
 
 @pytest.mark.long

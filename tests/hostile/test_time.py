@@ -16,7 +16,7 @@ def test_a_private_reply_carries_no_clock(node, kind):
 @pytest.mark.parametrize("wishes", [{}, {"train.steps": 0, "train.epochs": 1}, {"train.batch": 8}])
 def test_steps_are_those_that_were_planned(node, wishes):
     """Whatever was drawn: an empty draw is a step, too."""
-    site = node()
+    site, wishes = node(), {**wishes, "privacy.epsilon": 2.0}
     found = {site.train(wishes, federation=f"f{i}", head=float(i)).metrics["steps"] for i in range(3)}
     assert len(found) == 1
     assert set(site.train(wishes, federation="last").metrics) == {"steps"}
