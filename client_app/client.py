@@ -1,5 +1,6 @@
 """Who a client is: what its node's operator and the run's settings make of it, and what it has to train."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from bract.privacy.spending import Limit
 from bract.settings.read import read
 from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
-from bract.tasks.task import Outputs, Task
+from bract.tasks.task import Examples, Outputs, Task
 from client_app.data import cache
 from client_app.data.holdout import split_name
 from client_app.data.shards import Shard, Shared
@@ -109,12 +110,20 @@ class Client:
         At a node: by the operator's number, else by the rows of its file, used or not, and the share that is held out.
         So none can be told from it, neither by what is in it nor by its being held out.
         """
-        persons, train = self.settings.privacy.unit == "person", self.shard.train
+        return self._counted(self.shard.train, lambda holdout: 1 - holdout)
+
+    @property
+    def held(self) -> int:
+        """How many it holds out, in the same way."""
+        return self._counted(self.shard.holdout, lambda holdout: holdout)
+
+    def _counted(self, examples: Examples, share: Callable[[float], float]) -> int:
+        persons = self.settings.privacy.unit == "person"
         if self.policy is None or not self.private:
-            return len(np.unique(train.whose)) if persons else len(train)
+            return len(np.unique(examples.whose)) if persons else len(examples)
         own, data = self.policy.data, cache.own_dataset(self.settings.data, self.task.name)
         public = (own.persons or data.persons) if persons else (own.examples or data.total)
-        return round(public * (1 - own.holdout))
+        return round(public * share(own.holdout))
 
     @cached_property
     def _shared(self) -> Shared | None:
@@ -146,13 +155,14 @@ class Client:
         """Whose budget it spends."""
         source = identity(self.settings.data)
         if self.policy is None:
-            return Account(self.settings, Body(source, self.partition), self.records, self.limit)
+            return Account(self.settings, Body(source, self.partition), self.records, self.held, self.limit)
         own = self.policy.data
         digests = cache.own_digests(self.settings.data, self.task.name)
         return Account(
             self.settings,
             Body(source, self.partition, own.name, digests, own=True),
             self.records,
+            self.held,
             self.limit,
             split_name(own.holdout, persons=bool(own.user)),
             server_name(),

@@ -217,7 +217,11 @@ def from_hub(name: str, split: str = "train") -> dict[str, list[Any]]:
 
 
 def _text(value: Any) -> str:
-    """A cell as text. 3 and 3.0 are one label: a column with gaps turns whole numbers into floats."""
+    """A cell as text. 3 and 3.0 are one label: a column with gaps turns whole numbers into floats.
+
+    Half a character (a lone surrogate, which JSON can write) is a question mark: no tokenizer takes it.
+    """
     if value is None or value != value:  # NaN is what is not itself
         return ""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -157,12 +157,15 @@ def find(
     )
 
 
-def find_for_measuring(privacy: PrivacySettings, rounds: int, sums: int) -> Mechanism:
+def find_for_measuring(
+    privacy: PrivacySettings, records: int, rounds: int, sums: int, *, largest_delta: float | None = None
+) -> Mechanism:
     """The mechanism for so many sums over held-out examples, before training and after each of `rounds` rounds.
 
     It spends the target once more. Held-out examples are no others' trained ones, so for each example one of the two
     counts. An example's part in every sum is from 0 to 1; there is no sampling.
     """
+    require_delta(privacy.delta, records, "the client's examples", largest_delta)
     sigma = _noise(privacy, 1.0, rounds + 1, "rounds")
     return Mechanism(
         epsilon=privacy.epsilon,

@@ -3,9 +3,11 @@
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bract.adapter.layout import FACTORS, Parts
 from bract.batching import batch_of
 from bract.errors import BractError
 from bract.models.lora_model import LoraModel
@@ -40,11 +42,19 @@ def require_independent(model: LoraModel, *, pad: int) -> None:
     """Raise if the model does not compute each text by itself.
 
     Convolutions and averages that see padding compute a text otherwise beside a longer one, and DeBERTa's layers
-    also see relative positions, which belong to no text. Found by texts that nobody wrote, once for a model, before
-    anything is trained or spent. The engines look again at every pass.
+    also see relative positions, which belong to no text. Found by texts that nobody wrote, once for a model and from
+    its own weights, without an adapter that a server sent; before anything is trained or spent. The engines look
+    again at every pass.
     """
     if model not in _known:
-        _known[model] = _fault(model, pad)
+        received: Parts = {factor: model.get(factor) for factor in FACTORS}
+        try:
+            for factor, values in received.items():
+                model.set(factor, np.zeros_like(values), model.layout)
+            _known[model] = _fault(model, pad)
+        finally:
+            for factor, values in received.items():
+                model.set(factor, values, model.layout)
     if _known[model]:
         raise BractError(_known[model])
 

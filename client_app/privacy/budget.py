@@ -50,7 +50,8 @@ class Account:
 
     settings: Settings
     body: Body
-    records: int  # examples or persons, as far as their number is public
+    records: int  # examples or persons that it trains on, as far as their number is public
+    held: int  # those that it holds out
     limit: Limit | None = None
     split: str = ""  # the way in which examples are held out
     server: str = ""  # as the node's operator knows it
@@ -64,7 +65,8 @@ class Account:
 
     def measuring(self, sums: int) -> Mechanism:
         """What they mean for measuring so many sums on what it holds out."""
-        return find_for_measuring(self.settings.privacy, self.settings.rounds, sums)
+        privacy, rounds = self.settings.privacy, self.settings.rounds
+        return find_for_measuring(privacy, self.held, rounds, sums, largest_delta=self.largest_delta)
 
     def over(self, ledger: Ledger, entry: Entry, mechanism: Mechanism) -> str:
         """Why this entry must not be spent, in words without the operator's numbers; nothing if it may."""

@@ -20,8 +20,8 @@ FAULTS = [
 ]
 # Where it goes wrong, and in the answer to what.
 PLACES = [
-    ("table", "join"),
-    ("table", "train"),
+    ("usable", "join"),
+    ("usable", "train"),
     ("examples", "train"),
     ("examples", "evaluate"),
     ("losses", "train"),
@@ -98,7 +98,7 @@ def test_a_home_that_cannot_be_written_is_told_by_an_id(node, tmp_path):
 
 
 def test_every_id_is_its_own(node, monkeypatch):
-    monkeypatch.setattr(Classification, "table", raising(ValueError(WORDS)))
+    monkeypatch.setattr(Classification, "usable", raising(ValueError(WORDS)))
     site = node()
     assert site.ask("join").words != site.ask("join").words
 
