@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ConfigRecord, Context, Message, RecordDict
 
 from bract.adapter.layout import Layout, Part, Parts
 from bract.models import base_model
@@ -67,7 +67,7 @@ class Reply:
         found: dict[str, Any] = {"error": self.error} if self.error else {}
         for name, record in self.content.items():
             for entry, value in record.items():
-                found[f"{name}/{entry}"] = value.data if isinstance(record, ArrayRecord) else value
+                found[f"{name}/{entry}"] = value.data if isinstance(value, Array) else value
         return found
 
     @property

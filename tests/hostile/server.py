@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.app import Array, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from bract.adapter.layout import Layout, Parts
@@ -61,7 +61,7 @@ def fields(reply: Message) -> dict[str, Any]:
     if reply.has_error():
         return {"error": reply.error.reason}
     return {
-        f"{name}/{entry}": len(value.data) if isinstance(record, ArrayRecord) else value
+        f"{name}/{entry}": len(value.data) if isinstance(value, Array) else value
         for name, record in reply.content.items()
         for entry, value in record.items()
     }

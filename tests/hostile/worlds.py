@@ -26,10 +26,10 @@ from bract.privacy.noise import SecureNoise
 from bract.tasks.registry import task_of
 from bract.wire.messages import PAYLOAD, payload_record
 from bract.wire.payload import HEADER, Payload, pack
+from client_app.app import app as honest
 from client_app.data import cache
 from client_app.engine import independence
 from tests.hostile.node import App, Node, Reply, Row, Words, with_plan
-from tests.hostile.node import client_app as honest
 
 SHARED = ("layout", "model", "first_parts")  # what is kept of a model, which all worlds have in common
 
@@ -165,12 +165,9 @@ def fixed_randomness(seed: str) -> Iterator[None]:
     """Every private random number is that of a stream that begins anew: noise, keys, secrets and ids."""
     stream = SecureNoise(seed)
     with pytest.MonkeyPatch.context() as patch:
-        for name, instead in {
-            "process_noise": lambda: stream,
-            "token_hex": lambda size=32: "ab" * size,
-            "token_bytes": lambda size=32: b"\xab" * size,
-        }.items():
-            replace_everywhere(patch, name, instead)
+        replace_everywhere(patch, "process_noise", lambda: stream)
+        replace_everywhere(patch, "token_hex", "ab".__mul__)
+        replace_everywhere(patch, "token_bytes", b"\xab".__mul__)
         yield
 
 
