@@ -1,5 +1,6 @@
 """`bract ledger`: what it shows of this machine's ledgers."""
 
+import json
 import re
 
 from bract.cli import main
@@ -12,10 +13,14 @@ def test_the_ledger_is_shown(capfd, simulate, data_file):
     simulate({"privacy.unit": "example", "train.batch": 8, "train.steps": 4})
     assert main.main(["ledger"]) == 0
     out = capfd.readouterr().out
-    assert out.count("rounds 1 to 2") == 3
-    assert re.search(r"train.csv-[0-9a-f]{12}-1: epsilon [\d.]+ at delta 1e-05, 2 rounds", out)
+    assert out.count("1 runs, 2 rounds trained, 0 times measured, epsilon ") == 3
+    assert re.search(r"train.csv-[0-9a-f]{12}-1\n  no limit for its life is known; .* delta 1e-05", out)
+    assert main.main(["ledger", "--json"]) == 0
+    (one, *_) = json.loads(capfd.readouterr().out)
+    assert one["servers"][0]["trained"] == 2
+    assert one["spent"]["holdout"] == 0.0 < one["spent"]["train"]
     ledger_path(f"file:{data_file}", 1).write_text("{")
     assert main.main(["ledger"]) == 1
     found = capfd.readouterr()
     assert "damaged" in found.err
-    assert found.out.count("2 rounds") == 2  # the others are still shown
+    assert found.out.count("2 rounds trained") == 2  # the others are still shown
