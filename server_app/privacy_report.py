@@ -1,7 +1,7 @@
 """`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -66,6 +66,18 @@ EXAMPLE = Words(
         *COMMON,
     ],
 )
+PERSON = replace(
+    EXAMPLE,
+    relation="one person's part in every draw there or not there, the number of persons being known: all examples of "
+    "one client that data.user says are one's",
+    sampling="Poisson over persons, per step, within each client; of each at most privacy.per-person examples, drawn "
+    "anew in each step; secret",
+    not_covered=[
+        "a client's number of persons, which is taken as known",
+        "a person who goes by several names at a client, or whose examples have none: each of these counts by itself",
+        *EXAMPLE.not_covered[1:],
+    ],
+)
 CLIENT = Words(
     relation="one client's part in every round there or not there, the number of clients being known",
     sampling="Poisson, per round, over the clients; secret",
@@ -90,6 +102,9 @@ CLIENT = Words(
 )
 
 
+WORDS = {"example": EXAMPLE, "person": PERSON, "client": CLIENT}
+
+
 def statement(
     settings: Settings,
     spendings: Mapping[int, PrivacySpending],
@@ -103,7 +118,7 @@ def statement(
     out, which are other examples than those that they train on.
     """
     measured = measurings or {}
-    privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
+    privacy, words = settings.privacy, WORDS[settings.privacy.unit]
     seeded = bool(privacy.test_seed)
     exactly = privacy.by_clients and privacy.measuring != "nothing" and not measured.keys() >= spendings.keys()
     kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")

@@ -100,7 +100,7 @@ class Rounds:
         measured = self._measure(state)
         row = self._row(0, {}, measured, state.parts, time.perf_counter() - start)
         self.folder.add_round(row)
-        state.save(self.folder.checkpoint)
+        replace(state, memory=self.strategy.memory()).save(self.folder.checkpoint)
         say(self._line(row))
 
     def next(self, state: Checkpoint) -> Checkpoint:
@@ -113,6 +113,7 @@ class Rounds:
         _add_scores(merged.clients, measured, self.task)
         row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
+        after = replace(after, memory=self.strategy.memory())  # with what measuring has cost
         self.folder.add_clients(merged.clients)
         self.folder.add_diagnostics(merged.diagnostics)
         self.folder.add_round(row)
