@@ -2,7 +2,7 @@
 
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from bract.adapter.layout import Layout, Part
 from bract.data import tables
 from bract.data.partition import Partition
 from bract.errors import BractError
+from bract.privacy.group import epsilons_of_groups
 from bract.privacy.mechanism import find, find_for_clients
 from bract.settings.flat import flatten
 from bract.settings.methods import method_of
@@ -31,15 +32,16 @@ def main() -> int:
     """Settings as TOML on standard input, the number of clients as the argument."""
     try:
         settings = read(flatten(tomllib.loads(sys.stdin.read())))
-        print("\n".join(estimate(settings, int(sys.argv[1]))))
+        for line in estimate(settings, int(sys.argv[1])):
+            print(line, flush=True)
     except BractError as error:
         print(f"bract: error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def estimate(settings: Settings, clients: int) -> list[str]:
-    """The lines that `bract plan` prints."""
+def estimate(settings: Settings, clients: int) -> Iterator[str]:
+    """The lines that `bract plan` prints, each as soon as it is known."""
     task = task_of(settings.model.task)
     table = tables.load(settings.data, settings.seed, task)
     outputs = task.outputs(settings.data, table, tables.described(settings.data))
@@ -84,7 +86,7 @@ def estimate(settings: Settings, clients: int) -> list[str]:
     sure = {directive.expects()[0] for directive in (*plan.do, *later.do)} - {""}
     about = f"{min(sure)} " if sure else ""
     empty = sum(count == 0 for count in examples)
-    return [
+    yield from [
         f"method     {settings.strategy.name}: trains {_names(plan.trains)}; sends {_names(plan.sends)}; "
         f"keeps {_names(plan.keeps)}" + ("" if later.trains == plan.trains else " (round 1)"),
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
@@ -104,6 +106,8 @@ def estimate(settings: Settings, clients: int) -> list[str]:
         f"traffic    up {about}{up // local_rounds:,} bytes a local round ({values // local_rounds:,} values, "
         f"{settings.wire.codec}), {up:,} in all; down {down:,} for training",
     ]
+    if private:
+        yield person_line(settings, min(count for count in examples if count), plan.do)
 
 
 def client_privacy_lines(settings: Settings, clients: int, values: int) -> list[str]:
@@ -138,6 +142,15 @@ def privacy_lines(settings: Settings, examples: Sequence[int], before: Sequence[
         "a step",
         f"epsilon    by rounds joined, for the smallest client: {by_round}",
     ]
+
+
+def person_line(settings: Settings, examples: int, before: Sequence[Before]) -> str:
+    """What is left for a person with several examples at the client with the fewest."""
+    rounds = settings.privacy.joins or settings.rounds
+    found = find(settings.privacy, settings.train, examples, rounds, before)
+    groups = epsilons_of_groups([found.use(rounds)], settings.privacy.delta)
+    sizes, epsilons = "/".join(map(str, groups)), ", ".join(f"{value:.3g}" for value in groups.values())
+    return f"person     one with {sizes} examples at the smallest client: epsilon {epsilons}"
 
 
 def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:

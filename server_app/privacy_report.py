@@ -1,5 +1,6 @@
 """`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -7,6 +8,8 @@ from typing import Any
 
 import bract
 from bract.files import write_json, write_text
+from bract.privacy.accounting import Use
+from bract.privacy.group import SIZES, epsilons_of_groups
 from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
 from bract.settings.schema import Settings
@@ -51,7 +54,8 @@ EXAMPLE = Words(
         "trained on",
         "which examples are trained on: one example less at the source can move others in or out of what is held out",
         "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
-        "a person with examples at several clients: their epsilons add up",
+        "a person with several examples at a client: what holds for them is said below; with examples at several "
+        "clients, their epsilons add up",
         "other runs on the same data: clients' ledgers count those that protect examples, nothing counts those that do "
         "not, such as the second one of bract run --price",
         *COMMON,
@@ -82,11 +86,17 @@ CLIENT = Words(
 
 
 def statement(
-    settings: Settings, spendings: Mapping[int, PrivacySpending], keeps: tuple[str, ...], silent: Sequence[int] = ()
+    settings: Settings,
+    spendings: Mapping[int, PrivacySpending],
+    keeps: tuple[str, ...],
+    silent: Sequence[int] = (),
+    *,
+    last: bool = True,
 ) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library.
 
-    `silent`: clients that may have spent and never said so.
+    `silent`: clients that may have spent and never said so. Before the `last` round, persons' epsilons are left out: it
+    takes a second to compute them.
     """
     privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
     seeded = bool(privacy.test_seed)
@@ -100,6 +110,7 @@ def statement(
         "delta": privacy.delta,
         "epsilon_target": privacy.epsilon,
         "epsilon_max": None if seeded else largest_epsilon(spendings, silent, privacy.epsilon),
+        "group": group(spendings, silent, privacy.delta, known=last and privacy.unit == "example" and not seeded),
         "clip": privacy.clip,
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
@@ -116,6 +127,18 @@ def largest_epsilon(spendings: Mapping[int, PrivacySpending], silent: Sequence[i
     known = [spending.epsilon for spending in spendings.values()] + ([target] if silent else [])
     numbers = [epsilon for epsilon in known if epsilon is not None]
     return max(numbers) if numbers and len(numbers) == len(known) else None
+
+
+def group(
+    spendings: Mapping[int, PrivacySpending], silent: Sequence[int], delta: float, *, known: bool
+) -> dict[str, float | None]:
+    """By a person's number of examples at one client, epsilon for the client that spent most; None: not known."""
+    epsilons = [spending.epsilon for spending in spendings.values()]
+    if not known or silent or not epsilons or any(epsilon is None for epsilon in epsilons):
+        return {str(size): None for size in SIZES}
+    most = max(spendings.values(), key=lambda spending: spending.epsilon or 0.0)
+    found = epsilons_of_groups([Use(sigma, rate, int(steps)) for sigma, rate, steps in most.uses], delta)
+    return {str(size): epsilon if math.isfinite(epsilon) else None for size, epsilon in found.items()}
 
 
 def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
@@ -155,6 +178,7 @@ def prose(found: Mapping[str, Any]) -> str:
             *_list("Released", found["released"]),
             *_list("Not released", found["not_released"]),
             *_list("Not covered", found["not_covered"]),
+            *_group(found),
             *_unheard(found),
             "Each client: ε spent in this run, noise multiplier, sampling rate, steps in a round, rounds joined,",
             "and the limit that its operator set.\n",
@@ -164,6 +188,17 @@ def prose(found: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _group(found: Mapping[str, Any]) -> list[str]:
+    """What is said of a person with several examples."""
+    known = [f"{size}: ε = {epsilon:.3g}" for size, epsilon in found["group"].items() if epsilon is not None]
+    if not known:
+        return []
+    return [
+        "For a person with several examples at one client, everything that was released is private with a larger ε, "
+        f"at the same δ, for the client that spent most. By their number of examples: {', '.join(known)}.\n"
+    ]
 
 
 def _unheard(found: Mapping[str, Any]) -> list[str]:

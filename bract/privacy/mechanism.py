@@ -119,19 +119,22 @@ class Mechanism:
 
 
 def find(
-    privacy: PrivacySettings, train: TrainSettings, examples: int, rounds: int, before: Iterable[Before] = ()
+    privacy: PrivacySettings,
+    train: TrainSettings,
+    examples: int,
+    rounds: int,
+    before: Iterable[Before] = (),
+    *,
+    largest_delta: float | None = None,
 ) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds of a client with so many examples.
 
     `before` are what takes steps before training: directives of the plan. Their steps are part of the mechanism's.
+    `largest_delta`: what the client's operator allows, in place of a tenth of one in the number of examples.
 
     Raises BractError, saying what could be changed, where there is none that one would want.
     """
-    if privacy.delta * examples >= 1:
-        raise BractError(
-            f"privacy.delta = {privacy.delta:g}: should be well below one in the client's number of examples; "
-            f"with it whole examples could leak. Set it below {1 / (10 * examples):.0e}"
-        )
+    require_delta(privacy.delta, examples, "the client's examples", largest_delta)
     if train.batch > examples:
         raise BractError(
             f"train.batch = {train.batch}: a client has fewer examples, so it would be all of them in every step; "
@@ -159,11 +162,7 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
 
     Raises BractError, saying what could be changed, where there is none that one would want.
     """
-    if privacy.delta * clients >= 1:
-        raise BractError(
-            f"privacy.delta = {privacy.delta:g}: should be well below one in the number of clients, which is "
-            f"{clients}; set it below {1 / (10 * clients):.0e}"
-        )
+    require_delta(privacy.delta, clients, "clients")
     sigma = _noise(privacy, fraction, rounds, "rounds or federation.fraction")
     return Mechanism(
         epsilon=privacy.epsilon,
@@ -176,6 +175,26 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
         steps=1,
         rounds=rounds,
     )
+
+
+def require_delta(delta: float, count: int, of: str, largest: float | None = None) -> None:
+    """BractError for a delta with which whole records could leak: above a tenth of one in so many of them.
+
+    `largest` is the operator's word, in its place.
+    """
+    bound = 1 / (10 * max(count, 1)) if largest is None else largest
+    if delta > bound:
+        why = f"a tenth of one in the number of {of}" if largest is None else "what the operator allows"
+        raise BractError(
+            f"privacy.delta = {delta:g}: whole records could leak, as it is above {why}; "
+            f"set it to {_rounded_down(bound)} or less"
+        )
+
+
+def _rounded_down(value: float) -> str:
+    """To two digits."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.floor(value / unit * (1 + 1e-12)) * unit:.2g}"
 
 
 def _noise(privacy: PrivacySettings, rate: float, steps: int, lower: str) -> float:
