@@ -12,8 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-RUNS = [("the demo", 0.08, 25), ("long", 0.1, 300), ("many small steps", 0.01, 2000), ("few steps", 0.02, 20)]
-RUNS += [("one release of all", 1.0, 1)]
+RUNS = [
+    ("the demo's largest client", 0.125, 25),
+    ("the demo's smallest client", 0.297, 25),
+    ("a long run", 0.1, 300),
+    ("many steps at a low rate", 0.01, 2000),
+    ("few steps at a low rate", 0.02, 20),
+    ("one release of all", 1.0, 1),
+]
 TARGETS = (8.0, 3.0, 1.0)
 DELTA = 1e-5
 LAST = [(1.0, 1), (0.1, 100), (0.02, 100), (0.005, 20), (0.001, 5)]
