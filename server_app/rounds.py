@@ -69,7 +69,7 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
         rounds.measure_start(state)
     while state.round < settings.rounds:
         state = rounds.next(state)
-    rounds.state_privacy()
+    rounds.state_privacy(last=True)
     score = folder.rounds()[-1][task_of(settings.model.task).score]
     keeps = strategy.plan(1, joined.members[0]).keeps
     export = Export(settings, joined.layout, outputs, joined.card.pooling, len(joined.members), keeps)
@@ -149,15 +149,15 @@ class Rounds:
         self.state_privacy()  # before anybody is told of the result
         return merged
 
-    def state_privacy(self) -> None:
+    def state_privacy(self, *, last: bool = False) -> None:
         """The statement, as far as the run has come."""
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
         protection = self.strategy.protection
         spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
-        measurings = protection.measurings(self.settings.privacy)
-        statement = privacy_report.statement(self.settings, spendings, keeps, protection.silent(), measurings)
+        silent, measurings = protection.silent(), protection.measurings(self.settings.privacy)
+        statement = privacy_report.statement(self.settings, spendings, keeps, silent, measurings, last=last)
         privacy_report.write(self.folder, statement)
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:

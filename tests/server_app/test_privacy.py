@@ -9,6 +9,8 @@ from dp_accounting.pld import privacy_loss_distribution
 from opacus.accountants import PRVAccountant
 from safetensors.numpy import load_file
 
+from bract.privacy.accounting import Use
+from bract.privacy.group import epsilons_of_groups
 from bract.results.run_folder import read_rows
 from bract.wire.messages import METRICS, PAYLOAD, TRAIN
 from client_app.privacy.body import Body
@@ -60,7 +62,11 @@ def test_every_method_states_what_anyone_can_compute_again(simulate, data_file, 
     spent = [row["epsilon"] for row in rows[1:]]
     assert spent == sorted(spent)
     assert spent[-1] == found["epsilon_max"] == json.loads((folder.path / "summary.json").read_text())["epsilon"]
+    most = max(found["clients"], key=lambda client: client["epsilon"])
+    groups = epsilons_of_groups([Use(sigma, rate, steps) for sigma, rate, steps in most["uses"]], 1e-5)
+    assert found["group"] == {str(size): value for size, value in groups.items()}
     page = (folder.path / "privacy.md").read_text()
+    assert f"By their number of examples: 2: ε = {groups[2]:.3g}, 4: ε = {groups[4]:.3g}," in page
     assert f"ε = {found['epsilon_max']:.3g} at δ = 1e-05" in page
     with opened(Body(f"file:{data_file}", 1)) as ledger:
         assert [e.round for e in ledger.entries] == [1, 2, 3]
