@@ -137,8 +137,8 @@ def privacy_lines(settings: Settings, examples: Sequence[int], before: Sequence[
     shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
     by_round = ", ".join(f"{n}: {least.spent(n):.2f}" for n in shown)
     return [
-        f"privacy    each {privacy.unit}, epsilon {privacy.epsilon:g} at delta {privacy.delta:g} over {rounds} rounds joined; "
-        f"clip {privacy.clip:g}, {privacy.accountant}",
+        f"privacy    each {privacy.unit}, epsilon {privacy.epsilon:g} at delta {privacy.delta:g} over {rounds} rounds "
+        f"joined; clip {privacy.clip:g}, {privacy.accountant}",
         f"noise      multiplier {most.sigma:g} to {least.sigma:g}; sampling rate {most.rate:.3g} to {least.rate:.3g} "
         "a step",
         f"epsilon    by rounds joined, for the smallest client: {by_round}",

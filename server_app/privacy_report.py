@@ -251,7 +251,8 @@ def _group(found: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "For a person with several examples at one client, none of them held out, everything that was released is "
-        f"private with a larger ε, at the same δ, for the client that spent most. By their number of examples: {', '.join(known)}.\n"
+        "private with a larger ε, at the same δ, for the client that spent most. By their number of examples: "
+        f"{', '.join(known)}.\n"
     ]
 
 
