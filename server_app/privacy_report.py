@@ -74,6 +74,7 @@ PERSON = replace(
     EXAMPLE,
     relation="one person's part in every draw there or not there, the number of persons being known: all examples of "
     "one client that data.user says are one's",
+    released=[line.replace("number of examples", "number of persons") for line in EXAMPLE.released],
     sampling="Poisson over persons, per step, within each client; of each at most privacy.per-person examples, drawn "
     "anew in each step; secret",
     not_covered=[
@@ -141,6 +142,7 @@ def statement(
         if seeded
         else largest_epsilon([*spendings.values(), *measured.values()], silent, privacy.epsilon),
         "group": group(spendings, silent, privacy.delta, known=last and privacy.unit == "example" and not seeded),
+        **({"per_person": privacy.per_person} if privacy.unit == "person" else {}),
         "clip": privacy.clip,
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",

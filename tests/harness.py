@@ -190,11 +190,13 @@ def tiny_model(folder: Path, kind: str = "bert", more: Iterable[str] = ()) -> Pa
 
 
 def tiny_data(path: Path, copies: int = 6) -> Path:
-    """A CSV with a few texts of four labels and a natural column."""
-    lines = ["text,label,site"]
+    """A CSV with a few texts of four labels, a natural column, and users who each have some texts here and there."""
+    lines = ["text,label,site,user"]
     for copy in range(copies):
         for label, texts in TEXTS.items():
-            lines += [f"{text} {['', 'please', 'now'][copy % 3]},{label},site{copy % 3}" for text in texts]
+            for text in texts:
+                more, user = ["", "please", "now"][copy % 3], len(lines) * 5 % 37
+                lines.append(f"{text} {more},{label},site{copy % 3},u{user}")
     path.write_text("\n".join(lines) + "\n")
     return path
 

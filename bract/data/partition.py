@@ -103,7 +103,8 @@ class Partition:
 
         kind, _, number = self.settings.partition.partition(":")
         if len(rows) < self.clients:
-            raise BractError(f"{what}{len(rows)} examples cannot be split over {self.clients} clients")
+            records = "examples" if self.table.persons is None else "persons"
+            raise BractError(f"{what}{len(rows)} {records} cannot be split over {self.clients} clients")
         label = "label"
         if kind not in ("auto", "iid") and not self.table.classes:
             raise BractError(f"data.partition = {self.settings.partition!r}: these examples have no labels to split by")

@@ -80,8 +80,8 @@ class Directive:
     """One thing that a client does beyond training the parts that the plan names. Every hook has a neutral default.
 
     `reads` says what its choices are made from: `values` that are released or noised already, `noisy` gradients that
-    the mechanism counts, or the `data` itself. Under example privacy a client refuses `data`, unless nothing that comes
-    of it leaves (`afterwards`).
+    the mechanism counts, or the `data` itself. A client that protects its own data refuses `data`, unless nothing that
+    comes of it leaves (`afterwards`).
     """
 
     name: ClassVar[str]

@@ -109,18 +109,24 @@ def _best_for_a_gaussian(limit: Limit) -> float:
 
 @lru_cache(maxsize=4096)
 def divergences(sigma: float, rate: float, orders: tuple[float, ...]) -> tuple[float, ...]:
-    """One step's Rényi divergences: an upper bound in both directions; infinite where it is not known."""
+    """One step's Rényi divergences: an upper bound in both directions; infinite where it is not known.
+
+    At some orders between whole numbers dp-accounting finds none. A divergence grows with its order, so that of the
+    next order at which one is found holds.
+    """
     from dp_accounting.dp_event import GaussianDpEvent, PoissonSampledDpEvent
     from dp_accounting.rdp import RdpAccountant
 
     step = GaussianDpEvent(sigma)
+    every = sorted({*orders, *(math.ceil(order) for order in orders), *(math.ceil(order) + 1 for order in orders)})
     try:
         with quiet(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            accountant = RdpAccountant(list(orders)).compose(PoissonSampledDpEvent(rate, step) if rate < 1 else step)
+            accountant = RdpAccountant(list(every)).compose(PoissonSampledDpEvent(rate, step) if rate < 1 else step)
     except ArithmeticError:  # next to no noise
         return (math.inf,) * len(orders)
-    found = np.where(np.isnan(accountant.rdp), math.inf, accountant.rdp)
-    return tuple(float(value) for value in np.maximum(found, 0))
+    found = np.where(np.isnan(accountant.rdp), math.inf, np.maximum(accountant.rdp, 0))
+    least = dict(zip(every, np.minimum.accumulate(found[::-1])[::-1], strict=True))
+    return tuple(float(least[order]) for order in orders)
 
 
 def _epsilon(orders: NDArray[np.float64], sums: NDArray[np.float64], delta: float) -> float:

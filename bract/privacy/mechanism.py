@@ -137,8 +137,8 @@ def find(
     require_delta(privacy.delta, examples, "the client's examples", largest_delta)
     if train.batch > examples:
         raise BractError(
-            f"train.batch = {train.batch}: a client has fewer examples, so it would be all of them in every step; "
-            "set a smaller train.batch"
+            f"train.batch = {train.batch}: a client has fewer {privacy.unit}s, so it would be all of them in every "
+            "step; set a smaller train.batch"
         )
     rate = sampling_rate(train.batch, examples)
     steps = steps_in_round(train, examples, before, private=True)

@@ -86,6 +86,15 @@ class SecureNoise:
         """Which of so many are in the sample: each by itself, with this probability."""
         return np.flatnonzero(self.uniform(count) < rate).astype(np.int64)
 
+    def choice(self, count: int, most: int) -> NDArray[np.int64]:
+        """At most so many of `count`, in order: all there are, or else every set of that size as likely as any other.
+
+        Two of the numbers that put them into an order are the same once in 2**53, which then decides by their places.
+        """
+        if count <= most:
+            return np.arange(count)
+        return np.sort(np.argsort(self.uniform(count), kind="stable")[:most])
+
 
 def _sine(angle: NDArray[np.float64], into: NDArray[np.float64], square: NDArray[np.float64]) -> None:
     """The sine up to an eighth of a circle, to the last bit or two: many times faster than NumPy's own there."""

@@ -32,7 +32,7 @@ def conflicts(settings: Settings) -> list[str]:
     if kind == "dirichlet" and float(number) <= 0:
         found.append(f"data.partition = {settings.data.partition!r}: should be above 0, such as dirichlet:0.1")
     if settings.data.source == "demo" and settings.data.user:
-        found.append(f"data.user = {settings.data.user!r}: the demo's texts are nobody's; name a file")
+        found.append(f"data.user = {settings.data.user!r}: the demo does not say whose its messages are; name a file")
     if settings.data.source == "node" and (settings.data.partition, settings.data.holdout_mix) != ("auto", "own"):
         found.append(
             "data.source = 'node': a node's file is its own and is not split; leave data.partition auto and "
@@ -48,7 +48,7 @@ def _unprotected(settings: Settings) -> list[str]:
     if settings.privacy.unit == "client":
         return _unprotected_clients(settings)
     found: list[str] = []
-    if settings.privacy.unit == "person" and not settings.data.user and settings.data.source != "node":
+    if settings.privacy.unit == "person" and not settings.data.user and settings.data.source not in ("demo", "node"):
         found.append("privacy.unit = 'person': data.user should name the column that says whose an example is")
     if settings.train.precision != "float32":
         found.append(
@@ -84,9 +84,11 @@ def _unprotected_clients(settings: Settings) -> list[str]:
     if strategy.divide == "selected":
         found.append("strategy.divide = 'selected': divides by what clients chose, and privacy.unit = client may not")
     if privacy.joins:
-        found.append(f"privacy.joins = {privacy.joins}: is for privacy.unit = example; the server counts all rounds")
+        found.append(
+            f"privacy.joins = {privacy.joins}: is for clients that protect their data; the server counts all rounds"
+        )
     if privacy.clip_groups != "all":
-        found.append(f"privacy.clip-groups = {privacy.clip_groups!r}: is for privacy.unit = example")
+        found.append(f"privacy.clip-groups = {privacy.clip_groups!r}: is for clients that protect their data")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from bract.errors import BractError
 from bract.settings.schema import TrainSettings
 
-# A sampling rate tells how many examples there are: from a grid of such steps it tells it to a fifth.
+# A sampling rate tells how many records there are: from a grid of such steps it tells it to a fifth.
 RATES_AN_OCTAVE = 4
 
 
@@ -36,21 +36,24 @@ class Steps:
         return self.before + self.training
 
 
-def sampling_rate(batch: int, examples: int) -> float:
-    """Batch / examples, to the nearest power of 2**(1/4), and at most 1: the rate of a private client's draws."""
-    exact = batch / examples
+def sampling_rate(batch: int, records: int) -> float:
+    """Batch / records, to the nearest power of 2**(1/4), and at most 1: the rate of a private client's draws.
+
+    A record is an example, or a person where persons are protected.
+    """
+    exact = batch / records
     return float(min(1.0, 2.0 ** (round(math.log2(exact) * RATES_AN_OCTAVE) / RATES_AN_OCTAVE)))
 
 
-def steps_in_round(train: TrainSettings, examples: int, before: Iterable[Before] = (), *, private: bool) -> Steps:
-    """The steps of a round for a client with so many examples; none for one that has none.
+def steps_in_round(train: TrainSettings, records: int, before: Iterable[Before] = (), *, private: bool) -> Steps:
+    """The steps of a round for a client with so many examples, or persons where they are protected; none for none.
 
-    Where each example is protected (`private`), an epoch is one over the sampling rate and not over the exact number of
-    examples, which the number of steps would tell.
+    Where each is protected (`private`), an epoch is one over the sampling rate and not over their exact number, which
+    the number of steps would tell.
     """
-    if not examples:
+    if not records:
         return Steps(0, 0)
-    epoch = math.ceil(1 / sampling_rate(train.batch, examples)) if private else math.ceil(examples / train.batch)
+    epoch = math.ceil(1 / sampling_rate(train.batch, records)) if private else math.ceil(records / train.batch)
     counts = [(one.steps(train, epoch), one.within) for one in before]
     first = sum(count for count, _ in counts)
     own = train.steps or train.epochs * epoch

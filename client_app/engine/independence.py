@@ -16,7 +16,7 @@ TOLERANCE = 1e-4  # of the states' size: rounding stays far below it
 
 DEPENDENT = (
     "the model's states of a text change with the texts it is computed with, so no clip bounds what one example "
-    "changes: it cannot be trained with privacy.unit = 'example'"
+    "changes: it cannot be trained with privacy.unit = 'example' or 'person'"
 )
 SHARED = (
     "the model uses an adapted layer for more than each example's own states, so it cannot be trained privately with "

@@ -99,9 +99,7 @@ class PrivateGradients:
 
     def _some(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of one person's examples: all of them, or as many as may take part, each with the same chance."""
-        if len(rows) <= self._per_person:
-            return rows
-        return np.sort(rows[np.argsort(self._noise.uniform(len(rows)), kind="stable")[: self._per_person]])
+        return rows[self._noise.choice(len(rows), self._per_person)]
 
     def gradient(self, examples: Examples, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Of one step, of a whole draw; and the draw's summed loss, which is private data."""

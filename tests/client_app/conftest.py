@@ -1,8 +1,8 @@
 import pytest
 
 from tests.client_app.nets import KINDS
-from tests.client_app.policy_files import OPEN, write_policy
-from tests.harness import TEXTS, examples_of, tiny_data, tiny_model
+from tests.client_app.policy_files import own_nodes
+from tests.harness import TEXTS, examples_of, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +21,5 @@ def shard(folders):
 
 @pytest.fixture
 def sites(tmp_path, model_folder):
-    """Three sites' own files, of unequal size, under policies that allow all; `sites(WORDS)` changes these."""
-
-    model = model_folder
-
-    def made(**words):
-        configs = {}
-        for i in range(3):
-            data = tiny_data(tmp_path / f"site{i}.csv", copies=3 + i)
-            configs[i] = {"policy": str(write_policy(tmp_path / f"policy{i}.toml", model, data, **{**OPEN, **words}))}
-        return configs
-
-    return made
+    """Three sites with data of their own; `sites(WORDS)` changes their policies."""
+    return lambda **words: own_nodes(tmp_path, model_folder, **words)

@@ -3,7 +3,7 @@
 import json
 
 from bract.models import base_model
-from tests.harness import TEXTS
+from tests.harness import TEXTS, tiny_data
 
 # What lets a run with a tiny model and without privacy take place.
 OPEN = {"privacy.unit": "none", "privacy.measuring": "exact", "privacy.exact-metrics": True}
@@ -21,3 +21,12 @@ def write_policy(path, model, data, **more):
     path.write_text("\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in tables.items()))
     path.chmod(0o600)
     return path
+
+
+def own_nodes(folder, model, **words):
+    """Three nodes' configurations: own files, of unequal size, under policies that allow all but what words change."""
+    configs = {}
+    for i in range(3):
+        data = tiny_data(folder / f"site{i}.csv", copies=3 + i)
+        configs[i] = {"policy": str(write_policy(folder / f"policy{i}.toml", model, data, **{**OPEN, **words}))}
+    return configs

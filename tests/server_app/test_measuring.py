@@ -1,8 +1,6 @@
-"""Measuring in a run: under noise, through rounds, ledgers, reports and a stop; and persons as the unit."""
+"""Measuring in a run: under noise, through rounds, ledgers, reports and a stop."""
 
 import json
-
-import pytest
 
 from bract.results.run_folder import read_rows
 from client_app.privacy.body import Body
@@ -60,21 +58,3 @@ def test_a_run_that_goes_on_knows_what_was_measured(simulate, tmp_path):
     parts, _ = simulate({**values, "rounds": 1, "run.resume": True})
     assert [one["rounds"] for one in stated(whole)["measuring"]] == [3, 3, 3]
     assert [one["rounds"] for one in stated(parts)["measuring"]] == [2, 2, 2]
-
-
-@pytest.mark.parametrize("strategy", ["ffa", "fedsa", "lora-a2"])
-def test_persons_are_protected_as_one(simulate, tmp_path, strategy):
-    sentences = {"lost": "my card is lost", "late": "the transfer is late"}
-    texts = [(f"{word} {x}", label) for label, words in sentences.items() for word in words.split() for x in "abcdefgh"]
-    rows = [f"{text},{label},p{i % 20}" for i, (text, label) in enumerate(texts)]
-    path = tmp_path / "notes.csv"
-    path.write_text("text,label,patient\n" + "\n".join(rows) + "\n")
-    values = {**NOISY, "privacy.unit": "person", "data.user": "patient", "data.source": f"file:{path}"}
-    values |= {"data.labels": "", "train.batch": 2, "privacy.delta": 1e-3, "strategy.name": strategy}
-    folder, _ = simulate({**values, "privacy.per-person": 3, "train.steps": 3}, clients=2)
-    found = stated(folder)
-    assert found["unit"] == "person"
-    assert "one person's part" in found["relation"]
-    assert {row["status"] for row in read_rows(folder.path / "clients.jsonl")} == {"merged"}
-    assert 0 < found["epsilon_max"] <= 8.0
-    assert "For any single person" in (folder.path / "privacy.md").read_text()

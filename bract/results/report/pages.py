@@ -155,7 +155,8 @@ def _figures(run: Run) -> dict[str, str]:
     noise = "" if margin is None else f" ± {show(score, margin)} (noise, 95 in 100)"
     of = "" if run.summary else f" of {as_text(run.settings.get('rounds'))}, unfinished"
     at = "" if delta is None else f", δ = {show('epsilon', delta)}"
-    at += ", each client, by a trusted server" if run.settings.get("privacy.unit") == "client" else ""
+    units = {"client": ", each client, by a trusted server", "person": ", each person"}
+    at += units.get(str(run.settings.get("privacy.unit")), "")
     return {
         "Strategy": str(run.summary.get("strategy") or run.settings.get("strategy.name", NONE)),
         f"Final {score}": "not measured" if last is None else show(score, last) + noise + so_far,

@@ -66,6 +66,18 @@ def test_plan_says_what_privacy_takes(capfd, model_folder, data_file):
     assert "privacy.delta = 0.01: whole records could leak" in capfd.readouterr().err
 
 
+def test_plan_says_what_privacy_for_persons_takes(capfd, model_folder, data_file):
+    values = f"model.name={model_folder} data.source=file:{data_file} data.max-length=32 train.batch=4 data.user=user"
+    private = "privacy.unit=person privacy.epsilon=4 rounds=3 train.steps=0"
+    assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private]) == 0
+    out = capfd.readouterr().out
+    assert "each person, epsilon 4 at delta 1e-05 over 3 rounds joined" in out
+    assert re.search(r"3 clients with 10 to 10 persons to train on", out)
+    assert "3 to 3 steps of 4 in each" in out  # a pass over ten persons, not over some 26 examples
+    assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "train.batch=12"]) == 1
+    assert "train.batch = 12: a client has fewer persons" in capfd.readouterr().err
+
+
 def test_plan_says_what_privacy_for_clients_takes(capfd, model_folder, data_file):
     values = f"model.name={model_folder} data.source=file:{data_file} data.max-length=32 lora.head=frozen rounds=2"
     assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", "privacy.unit=client"]) == 0

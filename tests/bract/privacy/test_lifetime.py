@@ -193,3 +193,11 @@ def test_asking_before_every_round_is_fast():
     start = time.perf_counter()
     fits([*entries, Use(1.0, 0.05, 5)], LIMIT)
     assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("epsilon", [20.0, 50.0, 100.0, 1000.0])
+def test_wide_limits_hold_modest_runs(epsilon, rate):
+    """Their orders are near one, where dp-accounting finds no divergence at some rates."""
+    modest = [Use(1.0, rate, 3)]
+    assert 0 < spent(modest, Limit(epsilon, 1e-5)) < 20

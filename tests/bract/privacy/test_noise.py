@@ -47,3 +47,14 @@ def test_they_are_normal_and_independent(make):
 def test_two_processes_worth_of_keys_give_different_streams_and_a_seed_the_same():
     assert not np.array_equal(SecureNoise().normal(10), SecureNoise().normal(10))
     assert np.array_equal(SecureNoise("a").normal(10), SecureNoise("a").normal(10))
+
+
+def test_a_choice_is_any_set_of_its_size_with_the_same_chance():
+    noise, count = SecureNoise("choice"), 6000
+    drawn = [tuple(noise.choice(5, 2).tolist()) for _ in range(count)]
+    assert all(one < other for one, other in drawn)
+    assert len(set(drawn)) == 10
+    found = np.array([drawn.count(one) for one in set(drawn)])
+    assert np.abs(found - count / 10).max() < 5 * np.sqrt(count * 0.09)
+    assert noise.choice(3, 3).tolist() == noise.choice(3, 9).tolist() == [0, 1, 2]
+    assert noise.choice(0, 2).tolist() == []

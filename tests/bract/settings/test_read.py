@@ -8,6 +8,8 @@ from bract.settings.declared import declared
 from bract.settings.flat import flatten
 from bract.settings.read import read
 
+PERSON = {"privacy.unit": "person", "data.source": "file:/x.csv", "data.user": "patient"}
+
 
 def test_settings_survive_being_written():
     settings = read({"lora.rank": 3, "train.lr": 1, "data.source": 'file:/a "b"\\c \N{GRINNING FACE}.csv', "seed": 4})
@@ -62,6 +64,13 @@ def test_settings_survive_being_written():
         ({"strategy.name": "hetlora", "federation.ranks": "16"}, "'16': should be above 0 and at most lora.rank = 8"),
         ({"strategy.name": "lora-a2", "federation.ranks": "0"}, "'0': should be above 0"),
         ({"strategy.name": "hetlora", "federation.ranks": "1.5"}, "'1.5': should be a whole number for hetlora"),
+        ({"data.user": "customer"}, "data.user = 'customer': the demo does not say whose its messages are"),
+        ({"privacy.unit": "person", "data.user": "x"}, "data.user = 'x': the demo does not say"),
+        ({"privacy.unit": "person", "data.source": "file:/x.csv"}, "data.user should name the column that says whose"),
+        ({"privacy.per-person": 0}, "privacy.per-person = 0: should be at least 1"),
+        ({**PERSON, "strategy.weights": "examples"}, "strategy.weights = 'examples': would tell the server"),
+        ({**PERSON, "train.precision": "bfloat16"}, "train.precision = 'bfloat16'.*which no clip bounds"),
+        ({**PERSON, "lora.variant": "vera"}, "lora.variant = 'vera'.*no gradients for each example"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_would_be_right(values, words):
@@ -136,3 +145,11 @@ def test_what_a_new_method_brings_is_checked_without_its_name(monkeypatch):
     assert read({"strategy.name": "made-up", "strategy.score": "magnitude", "federation.ranks": 0.5})
     with pytest.raises(BractError, match="ffa gives all clients lora.rank; lora-a2, hetlora, flexlora, made-up do not"):
         read({"federation.ranks": "4"})
+
+
+def test_whose_examples_are_may_be_said_with_any_unit():
+    """At nodes the operators say it; the demo's messages are each a person's."""
+    assert read(PERSON).privacy.per_person == 4
+    assert read({**PERSON, "privacy.unit": "none"}).data.user == "patient"
+    assert read({"privacy.unit": "person", "data.source": "node"}).privacy.by_clients
+    assert read({"privacy.unit": "person"}).data.user == ""
