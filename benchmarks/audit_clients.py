@@ -99,14 +99,13 @@ def settings_of(audit: Audit, source: str, folder: Path) -> dict[str, Any]:
 
     No factor trains. That those of the last layer alone could lets clients keep what the layers below give.
     """
-    (folder / "labels.json").write_text(json.dumps(audit.labels))
     values: dict[str, Any] = {
         **Settings().flat(),
         "rounds": audit.rounds,
         "model.name": audit.model,
         "model.pooling": "mean",
         "data.source": source,
-        "data.labels": str(folder / "labels.json"),
+        "data.labels": json.dumps(audit.labels),
         "data.holdout": 0.0,
         "data.max-length": 32,
         "lora.head": "shared",

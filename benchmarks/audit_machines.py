@@ -46,7 +46,8 @@ def federation(folder: Path, paths: list[Path]) -> Iterator[Loopback]:
         wait_for(loopback.port)
         for i, path in enumerate(paths):
             where = ["--superlink", f"{HOST}:{loopback.port}", "--port", free_port()]
-            who = ["--node-config", f'partition-id={i} num-partitions={len(paths)} data-path="{path}"']
+            policy = f'data-path="{path}" data-holdout=0.0 privacy-epsilon={MORE} privacy-measuring="nothing"'
+            who = ["--node-config", f"partition-id={i} num-partitions={len(paths)} {policy}"]
             loopback.start(f"node{i}", *BRACT, "node", "--insecure", *where, *who)
         yield loopback
 

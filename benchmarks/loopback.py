@@ -59,7 +59,7 @@ class Loopback:
         """A node: Bract's (`bract node`), or Flower's own."""
         command = [*BRACT, "node"] if kind == "bract node" else [tool("flower-supernode")]
         where = ["--superlink", f"{HOST}:{self.port}", "--port", free_port()]
-        who = ["--node-config", f"partition-id={i} num-partitions={of}"]
+        who = ["--node-config", f'partition-id={i} num-partitions={of} shared-data="/"']
         self.start(f"node{i}", *command, "--insecure", *where, *who, listen=listen)
 
     def call(self, *words: object) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from bract.adapter.layout import Layout, Part
 from bract.data import tables
 from bract.data.partition import Partition
 from bract.errors import BractError
+from bract.privacy.group import epsilons_of_groups
 from bract.privacy.mechanism import find, find_for_clients
 from bract.settings.flat import flatten
 from bract.settings.methods import method_of
@@ -31,15 +32,16 @@ def main() -> int:
     """Settings as TOML on standard input, the number of clients as the argument."""
     try:
         settings = read(flatten(tomllib.loads(sys.stdin.read())))
-        print("\n".join(estimate(settings, int(sys.argv[1]))))
+        for line in estimate(settings, int(sys.argv[1])):
+            print(line, flush=True)
     except BractError as error:
         print(f"bract: error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def estimate(settings: Settings, clients: int) -> list[str]:
-    """The lines that `bract plan` prints."""
+def estimate(settings: Settings, clients: int) -> Iterator[str]:
+    """The lines that `bract plan` prints, each as soon as it is known."""
     task = task_of(settings.model.task)
     table = tables.load(settings.data, settings.seed, task)
     outputs = task.outputs(settings.data, table, tables.described(settings.data))
@@ -72,9 +74,10 @@ def estimate(settings: Settings, clients: int) -> list[str]:
             up += _bytes(layout, settings, plan.sends, carried)
             values += sum(layout.size(part, carried) for part in plan.sends)
     local_rounds = sum(len(members) for members in sampled)
-    examples = sorted(len(shard.train) for shard in shards)
+    persons = table.persons if settings.privacy.unit == "person" else None
+    examples = sorted(len(shard.train) if persons is None else len(np.unique(persons[shard.train])) for shard in shards)
     plan, later = strategy.plan(1, everyone[0]), strategy.plan(2, everyone[0])
-    private = settings.privacy.unit == "example"
+    private, what = settings.privacy.by_clients, "examples" if persons is None else "persons"
     steps = [steps_in_round(settings.train, count, plan.do, private=private) for count in examples]
     before = [
         (one.steps_called, [steps_in_round(settings.train, n, [one], private=private).before for n in examples])
@@ -84,18 +87,18 @@ def estimate(settings: Settings, clients: int) -> list[str]:
     sure = {directive.expects()[0] for directive in (*plan.do, *later.do)} - {""}
     about = f"{min(sure)} " if sure else ""
     empty = sum(count == 0 for count in examples)
-    return [
+    yield from [
         f"method     {settings.strategy.name}: trains {_names(plan.trains)}; sends {_names(plan.sends)}; "
         f"keeps {_names(plan.keeps)}" + ("" if later.trains == plan.trains else " (round 1)"),
         f"adapter    {len(layout.modules)} modules x rank {layout.rank} = {layout.slots} slots; A "
         f"{layout.size('A'):,}, B {layout.size('B'):,}, head {layout.size('head'):,} values ({head})",
         *ranks_line(everyone, settings),
         f"data       {len(table):,} texts, {outputs.size} {'labels' if outputs.names else 'outputs'}, {clients} "
-        f"clients with {examples[0]} to {examples[-1]} examples to train on"
+        f"clients with {examples[0]} to {examples[-1]} {what} to train on"
         + (f"; {empty} with none abstain" if empty else ""),
         f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
         f"{steps[-1].training} steps of {settings.train.batch} in each"
-        + "".join(f", after {what} of {counts[0]} to {counts[-1]}" for what, counts in before),
+        + "".join(f", after {name} of {counts[0]} to {counts[-1]}" for name, counts in before),
         *(
             client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
             if settings.privacy.unit == "client"
@@ -104,6 +107,8 @@ def estimate(settings: Settings, clients: int) -> list[str]:
         f"traffic    up {about}{up // local_rounds:,} bytes a local round ({values // local_rounds:,} values, "
         f"{settings.wire.codec}), {up:,} in all; down {down:,} for training",
     ]
+    if settings.privacy.unit == "example":
+        yield person_line(settings, min(count for count in examples if count), plan.do)
 
 
 def client_privacy_lines(settings: Settings, clients: int, values: int) -> list[str]:
@@ -132,12 +137,21 @@ def privacy_lines(settings: Settings, examples: Sequence[int], before: Sequence[
     shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
     by_round = ", ".join(f"{n}: {least.spent(n):.2f}" for n in shown)
     return [
-        f"privacy    each example, epsilon {privacy.epsilon:g} at delta {privacy.delta:g} over {rounds} rounds joined; "
-        f"clip {privacy.clip:g}, {privacy.accountant}",
+        f"privacy    each {privacy.unit}, epsilon {privacy.epsilon:g} at delta {privacy.delta:g} over {rounds} rounds "
+        f"joined; clip {privacy.clip:g}, {privacy.accountant}",
         f"noise      multiplier {most.sigma:g} to {least.sigma:g}; sampling rate {most.rate:.3g} to {least.rate:.3g} "
         "a step",
         f"epsilon    by rounds joined, for the smallest client: {by_round}",
     ]
+
+
+def person_line(settings: Settings, examples: int, before: Sequence[Before]) -> str:
+    """What is left for a person with several examples at the client with the fewest."""
+    rounds = settings.privacy.joins or settings.rounds
+    found = find(settings.privacy, settings.train, examples, rounds, before)
+    groups = epsilons_of_groups([found.use(rounds)], settings.privacy.delta)
+    sizes, epsilons = "/".join(map(str, groups)), ", ".join(f"{value:.3g}" for value in groups.values())
+    return f"person     one with {sizes} examples at the smallest client: epsilon {epsilons}"
 
 
 def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:

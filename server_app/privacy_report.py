@@ -1,12 +1,15 @@
 """`privacy.json` and `privacy.md`: what a run guarantees, to whom, and what it does not cover."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 import bract
 from bract.files import write_json, write_text
+from bract.privacy.accounting import Use
+from bract.privacy.group import SIZES, epsilons_of_groups
 from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
 from bract.settings.schema import Settings
@@ -60,10 +63,23 @@ EXAMPLE = Words(
     not_covered=[
         "a client's number of examples, which is taken as known",
         "who took part in which round, which the server sees; no amplification by the sampling of clients is claimed",
-        "a person with examples at several clients: their epsilons add up",
+        "a person with several examples at a client: what holds for them is said below; with examples at several "
+        "clients, their epsilons add up",
         "other runs on the same data: clients' ledgers count those that protect examples, nothing counts those that do "
         "not, such as the second one of bract run --price",
         *COMMON,
+    ],
+)
+PERSON = replace(
+    EXAMPLE,
+    relation="one person's part in every draw there or not there, the number of persons being known: all examples of "
+    "one client that data.user says are one's",
+    sampling="Poisson over persons, per step, within each client; of each at most privacy.per-person examples, drawn "
+    "anew in each step; secret",
+    not_covered=[
+        "a client's number of persons, which is taken as known",
+        "a person who goes by several names at a client, or whose examples have none: each of these counts by itself",
+        *EXAMPLE.not_covered[1:],
     ],
 )
 CLIENT = Words(
@@ -90,20 +106,26 @@ CLIENT = Words(
 )
 
 
+WORDS = {"example": EXAMPLE, "person": PERSON, "client": CLIENT}
+
+
 def statement(
     settings: Settings,
     spendings: Mapping[int, PrivacySpending],
     keeps: tuple[str, ...],
     silent: Sequence[int] = (),
     measurings: Mapping[int, PrivacySpending] | None = None,
+    *,
+    last: bool = True,
 ) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library.
 
     `silent`: clients that may have spent and never said so. `measurings`: what clients have spent of what they hold
-    out, which are other examples than those that they train on.
+    out, which are other examples than those that they train on. Before the `last` round, persons' epsilons are left
+    out: it takes a second to compute them.
     """
     measured = measurings or {}
-    privacy, words = settings.privacy, CLIENT if settings.privacy.unit == "client" else EXAMPLE
+    privacy, words = settings.privacy, WORDS[settings.privacy.unit]
     seeded = bool(privacy.test_seed)
     exactly = privacy.by_clients and privacy.measuring != "nothing" and not measured.keys() >= spendings.keys()
     kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
@@ -118,6 +140,7 @@ def statement(
         "epsilon_max": None
         if seeded
         else largest_epsilon([*spendings.values(), *measured.values()], silent, privacy.epsilon),
+        "group": group(spendings, silent, privacy.delta, known=last and privacy.unit == "example" and not seeded),
         "clip": privacy.clip,
         "clip_groups": privacy.clip_groups,
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
@@ -139,6 +162,18 @@ def largest_epsilon(spendings: Iterable[PrivacySpending], silent: Sequence[int],
     known = [spending.epsilon for spending in spendings] + ([target] if silent else [])
     numbers = [epsilon for epsilon in known if epsilon is not None]
     return max(numbers) if numbers and len(numbers) == len(known) else None
+
+
+def group(
+    spendings: Mapping[int, PrivacySpending], silent: Sequence[int], delta: float, *, known: bool
+) -> dict[str, float | None]:
+    """By a person's number of examples at one client, epsilon for the client that spent most; None: not known."""
+    epsilons = [spending.epsilon for spending in spendings.values()]
+    if not known or silent or not epsilons or any(epsilon is None for epsilon in epsilons):
+        return {str(size): None for size in SIZES}
+    most = max(spendings.values(), key=lambda spending: spending.epsilon or 0.0)
+    found = epsilons_of_groups([Use(sigma, rate, int(steps)) for sigma, rate, steps in most.uses], delta)
+    return {str(size): epsilon if math.isfinite(epsilon) else None for size, epsilon in found.items()}
 
 
 def write(folder: RunFolder, found: Mapping[str, Any]) -> None:
@@ -178,6 +213,7 @@ def prose(found: Mapping[str, Any]) -> str:
             *_list("Released", found["released"]),
             *_list("Not released", found["not_released"]),
             *_list("Not covered", found["not_covered"]),
+            *_group(found),
             *_unheard(found),
             "Each client: ε spent in this run, noise multiplier, sampling rate, steps in a round, rounds joined,",
             "and the limit that its operator set.\n",
@@ -205,6 +241,18 @@ def _measured(found: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|",
         *rows,
         "",
+    ]
+
+
+def _group(found: Mapping[str, Any]) -> list[str]:
+    """What is said of a person with several examples."""
+    known = [f"{size}: ε = {epsilon:.3g}" for size, epsilon in found["group"].items() if epsilon is not None]
+    if not known:
+        return []
+    return [
+        "For a person with several examples at one client, none of them held out, everything that was released is "
+        "private with a larger ε, at the same δ, for the client that spent most. By their number of examples: "
+        f"{', '.join(known)}.\n"
     ]
 
 

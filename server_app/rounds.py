@@ -69,7 +69,7 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
         rounds.measure_start(state)
     while state.round < settings.rounds:
         state = rounds.next(state)
-    rounds.state_privacy()
+    rounds.state_privacy(last=True)
     score = folder.rounds()[-1][task_of(settings.model.task).score]
     keeps = strategy.plan(1, joined.members[0]).keeps
     export = Export(settings, joined.layout, outputs, joined.card.pooling, len(joined.members), keeps)
@@ -100,7 +100,7 @@ class Rounds:
         measured = self._measure(state)
         row = self._row(0, {}, measured, state.parts, time.perf_counter() - start)
         self.folder.add_round(row)
-        state.save(self.folder.checkpoint)
+        replace(state, memory=self.strategy.memory()).save(self.folder.checkpoint)
         say(self._line(row))
 
     def next(self, state: Checkpoint) -> Checkpoint:
@@ -113,6 +113,7 @@ class Rounds:
         _add_scores(merged.clients, measured, self.task)
         row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
+        after = replace(after, memory=self.strategy.memory())  # with what measuring has cost
         self.folder.add_clients(merged.clients)
         self.folder.add_diagnostics(merged.diagnostics)
         self.folder.add_round(row)
@@ -148,15 +149,15 @@ class Rounds:
         self.state_privacy()  # before anybody is told of the result
         return merged
 
-    def state_privacy(self) -> None:
+    def state_privacy(self, *, last: bool = False) -> None:
         """The statement, as far as the run has come."""
         if self.settings.privacy.unit == "none":
             return
         keeps = self.strategy.plan(1, self.strategy.federation.members[0]).keeps
         protection = self.strategy.protection
         spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
-        measurings = protection.measurings(self.settings.privacy)
-        statement = privacy_report.statement(self.settings, spendings, keeps, protection.silent(), measurings)
+        silent, measurings = protection.silent(), protection.measurings(self.settings.privacy)
+        statement = privacy_report.statement(self.settings, spendings, keeps, silent, measurings, last=last)
         privacy_report.write(self.folder, statement)
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:

@@ -135,7 +135,7 @@ class Machines:
             key = self.keys / "nodes" / name
             trust = ["--root-certificates", self.keys / "ca.crt", "--auth-supernode-private-key", key]
         where = ["--superlink", f"127.0.0.1:{self.port}", "--port", free_port()]
-        who = ["--node-config", f"partition-id={partition} num-partitions={of} {config}"]
+        who = ["--node-config", f'partition-id={partition} num-partitions={of} shared-data="/" {config}']
         return self.start(name, *command, *trust, *where, *who, more=more)
 
     def submit(self, values: Mapping[str, Any], name: str = "submit") -> Process:

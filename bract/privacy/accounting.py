@@ -64,12 +64,13 @@ def _epsilon(uses: tuple[Use, ...], delta: float, accountant: Accountant) -> flo
     loose = _rdp(uses, delta, ORDERS if accountant == "rdp" else FEW_ORDERS)
     if accountant == "rdp" or not math.isfinite(loose):
         return loose
-    best = loose
+    best, coarser = loose, math.inf
     for finer in range(6):
         grid = max(1e-7, loose / FIRST_GRID / 4**finer)
-        found = min(best, _composed(uses, delta, grid))
-        settled = finer and found > (1 - SETTLED) * best
-        best = found
+        found = _composed(uses, delta, grid)
+        # Two grids must agree: that both lie above RDP's bound says nothing of either.
+        settled = found > (1 - SETTLED) * coarser
+        best, coarser = min(best, found), found
         if settled or 4 * sum(use.steps for use in uses) / grid > MOST_POINTS * FIRST_GRID:
             break
     return best

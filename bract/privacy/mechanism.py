@@ -201,15 +201,23 @@ def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, ro
 
 
 def require_delta(delta: float, count: int, of: str, largest: float | None = None) -> None:
-    """BractError for a delta with which whole records could leak: more than a tenth of one in their number."""
-    bound = 1 / (10 * count) if largest is None and count else (largest or 1.0)
+    """BractError for a delta with which whole records could leak: above a tenth of one in so many of them.
+
+    `largest` is the operator's word, in its place.
+    """
+    bound = 1 / (10 * max(count, 1)) if largest is None else largest
     if delta > bound:
-        power = 10.0 ** (math.floor(math.log10(bound)) - 1)
-        why = "a tenth of one in the number of " + of if largest is None else "what the operator allows for " + of
+        why = f"a tenth of one in the number of {of}" if largest is None else "what the operator allows"
         raise BractError(
-            f"privacy.delta = {delta:g}: is above {why}, and whole ones could leak; "
-            f"set it to at most {math.floor(bound / power) * power:g}"
+            f"privacy.delta = {delta:g}: whole records could leak, as it is above {why}; "
+            f"set it to {_rounded_down(bound)} or less"
         )
+
+
+def _rounded_down(value: float) -> str:
+    """To two digits."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.floor(value / unit * (1 + 1e-12)) * unit:.2g}"
 
 
 def _noise(privacy: PrivacySettings, rate: float, steps: int, lower: str) -> float:

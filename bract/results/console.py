@@ -97,7 +97,7 @@ def privacy_words(totals: dict[str, Any]) -> str:
         return "none: nothing bounds what the clients' parts tell about their data (privacy.unit)"
     if epsilon is None:
         return f"each {unit}: epsilon is not known; privacy.md says why"
-    by = "" if unit == "example" else ", towards everyone but the server"
+    by = "" if unit in ("example", "person") else ", towards everyone but the server"
     return f"each {unit}: epsilon {epsilon:.3g} at delta {totals['delta']:g}{by}; privacy.md says what that covers"
 
 

@@ -233,7 +233,12 @@ class PrivacySettings:
     )
     epsilon: Finite = setting(8.0, "0.1", "the target over the whole run", example=3.0, low=0.01, high=1000)
     delta: Finite = setting(
-        1e-05, "0.1", "well below one in the number of examples or clients", example=1e-6, low=1e-12, high=0.01
+        1e-05,
+        "0.1",
+        "at most a tenth of one in the number of a client's examples, or of clients",
+        example=1e-6,
+        low=1e-12,
+        high=0.01,
     )
     clip: Finite = setting(
         1.0,

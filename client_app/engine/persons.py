@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bract import batching
-from client_app.engine.engine import Rows
+from bract.tasks.task import Rows
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ minilm = "{minilm}"
 [privacy]
 unit = "example"             # the least that a run must protect: "person", "example", "client" (then the server sees
                              # your update and is trusted), "none"
-epsilon = 10.0               # what may be spent of this data in its whole life, by all servers together
+epsilon = 11.0               # what may be spent of this data in its whole life, by all servers together: one
+                             # run of epsilon 8 (its own target is counted more tightly than a life)
 delta = 1e-5
 # largest-delta = 1e-6       # of a run; left out: a tenth of one in the number of rows
 measuring = "noisy"          # what held-out examples tell: "nothing", "noisy" (paid for like training), "exact"

@@ -7,6 +7,7 @@ data.
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from bract.errors import PublicError
@@ -23,13 +24,14 @@ def policy_for(config: Mapping[str, Any], settings: Settings) -> Policy | None:
     """Whose word holds for a run at this node; None in a simulation, where all data are the user's own.
 
     Guaranteed: a node that has data of its own trains on them alone, under a policy: its own, or the strict default.
-    A real node reads no file that a run names.
+    A real node reads no file that a run names, but below the folder that its operator calls `shared-data`.
     """
     policy, source = of_node(config), settings.data.source
     if source != "node":
         if policy is not None:
             raise PublicError("data.source: this node trains on its own data alone; it should be 'node'")
-        if os.environ.get(NODE) and (source.startswith("file:") or settings.data.labels.startswith("/")):
+        named = [name for name in (source.removeprefix("file:"), settings.data.labels) if name.startswith("/")]
+        if os.environ.get(NODE) and not all(_is_shared(config, name) for name in named):
             raise PublicError("data.source, data.labels: a node reads no file that a run names; use data.source = node")
         return None
     policy = policy or Policy()
@@ -44,7 +46,13 @@ def policy_for(config: Mapping[str, Any], settings: Settings) -> Policy | None:
 def has_own(config: Mapping[str, Any], run_config: Mapping[str, Any]) -> bool:
     """Whether a message reaches data that are not the server's user's own: then faults are told by an id alone."""
     named = "policy" in config or "labels-path" in config or bool((names().keys() - LIMITS) & config.keys())
-    return named or bool(os.environ.get(NODE)) or run_config.get("data.source") == "node"
+    return named or run_config.get("data.source") == "node"
+
+
+def _is_shared(config: Mapping[str, Any], name: str) -> bool:
+    """Whether the operator says that such a file is no secret of his."""
+    folder = config.get("shared-data")
+    return isinstance(folder, str) and folder.startswith("/") and Path(name).resolve().is_relative_to(folder)
 
 
 def server_name() -> str:

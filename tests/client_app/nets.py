@@ -45,14 +45,16 @@ def noisy_sum(net, shard, rows, parts, private, *, engine="fused", slots=None):
     require_gradients(net, parts)
     flat = FlatBuffer(net, parts, slots)
     with select_engine(TrainSettings(engine=engine), net, flat, losses=CLASSIFICATION.losses, pad=0) as selected:
-        source = PrivateGradients(selected, flat, private.mechanism, private.noise, groups=private.groups)
+        source = PrivateGradients(
+            selected, flat, private.mechanism, private.noise, groups=private.groups, per_person=private.per_person
+        )
         gradient, _ = source.gradient(shard, np.array(rows, dtype=np.int64))
     return in_order(net, flat, parts, gradient).double() * private.mechanism.batch
 
 
-def clipped_sum(net, shard, rows, parts, mechanism, *, groups="all", **options):
+def clipped_sum(net, shard, rows, parts, mechanism, *, groups="all", per_person=0, **options):
     """The same without noise."""
-    private = Private(replace(mechanism, sigma=0.0), SecureNoise("x"), groups)
+    private = Private(replace(mechanism, sigma=0.0), SecureNoise("x"), groups, per_person)
     return noisy_sum(net, shard, rows, parts, private, **options)
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 Row = Mapping[str, Any]
 NONE, LONGEST = "–", 400  # what is not known; how many characters of a text from a file are shown
-SPECS = {"accuracy": ".1%", "loss": ".4f", "seconds": ",.1f", "busy": ",.1f", "epsilon": ".3g"}
+SPECS = {
+    "accuracy": ".1%",
+    "accuracy_margin": ".1%",
+    "loss": ".4f",
+    "seconds": ",.1f",
+    "busy": ",.1f",
+    "epsilon": ".3g",
+}
 # The lines' hues are Okabe and Ito's, moved to a contrast of 4.5 or more on either ground.
 STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--ink:#1c2024;--dim:#5a636b;--rule:#d9dee2;--l0:#0072b2;--l1:#c04f00;

@@ -25,6 +25,7 @@ from bract.tasks.registry import task_of
 ROUND = [
     "round",
     "accuracy",
+    "accuracy_margin",
     "accuracy_mean",
     "accuracy_std",
     "accuracy_worst",
@@ -48,6 +49,7 @@ CLIENT = [
     "examples",
     "held_out",
     "accuracy",
+    "accuracy_margin",
     "loss",
     "steps",
     "rank",
@@ -149,12 +151,14 @@ def _figures(run: Run) -> dict[str, str]:
     score = run.score
     last, clients = run.figure(score), {row["partition"] for row in run.clients}
     so_far = "" if run.summary else " so far"
+    margin = run.figure(f"{score}_margin")
+    noise = "" if margin is None else f" ± {show(score, margin)} (noise, 95 in 100)"
     of = "" if run.summary else f" of {as_text(run.settings.get('rounds'))}, unfinished"
     at = "" if delta is None else f", δ = {show('epsilon', delta)}"
     at += ", each client, by a trusted server" if run.settings.get("privacy.unit") == "client" else ""
     return {
         "Strategy": str(run.summary.get("strategy") or run.settings.get("strategy.name", NONE)),
-        f"Final {score}": "not measured" if last is None else show(score, last) + so_far,
+        f"Final {score}": "not measured" if last is None else show(score, last) + noise + so_far,
         "Untrained start": show(score, rounds[0][score] if rounds else None),
         "Rounds": show("round", rounds[-1]["round"] if rounds else None) + of,
         "Clients": show("clients", len(clients) or max((row["clients"] for row in rounds), default=None)),

@@ -53,11 +53,17 @@ def test_plan_says_what_privacy_takes(capfd, model_folder, data_file):
     first, second, third = (float(number) for number in by_round.groups())
     assert 1 < first < second < third <= 4
     assert third > 3.9
+    person = re.search(r"person +one with 2/4/8/16 examples at the smallest client: epsilon ([\d.]+), ([\d.]+),", out)
+    assert person
+    two, four = (float(number) for number in person.groups())
+    assert 2 * third < two < four / 2
     assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", "privacy.unit=none"]) == 0
     assert "privacy    none: nothing bounds what" in capfd.readouterr().out
-    assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "privacy.delta=0.01"]) == 0
+    assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "privacy.delta=0.002"]) == 0
     assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "train.batch=50"]) == 1
     assert "train.batch = 50: a client has fewer examples" in capfd.readouterr().err
+    assert main.main(["plan", ROOT, "--nodes", "3", "-c", values, "-c", private, "-c", "privacy.delta=0.01"]) == 1
+    assert "privacy.delta = 0.01: whole records could leak" in capfd.readouterr().err
 
 
 def test_plan_says_what_privacy_for_clients_takes(capfd, model_folder, data_file):

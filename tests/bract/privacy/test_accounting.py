@@ -114,7 +114,11 @@ def test_the_mechanism_is_what_is_accounted_for():
 @pytest.mark.parametrize(
     ("privacy", "train", "words"),
     [
-        (PrivacySettings(delta=0.01), TrainSettings(batch=8), "privacy.delta = 0.01: should be well below one in"),
+        (
+            PrivacySettings(delta=0.01),
+            TrainSettings(batch=8),
+            "privacy.delta = 0.01: .* examples; set it to 0.00083 or less",
+        ),
         (PrivacySettings(), TrainSettings(batch=200), "train.batch = 200: a client has fewer examples"),
         (
             PrivacySettings(epsilon=0.01),

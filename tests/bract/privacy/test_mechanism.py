@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from bract.errors import BractError
 from bract.privacy.accounting import Use, epsilon
-from bract.privacy.mechanism import Mechanism
+from bract.privacy.mechanism import Mechanism, find, find_for_clients
 from bract.privacy.noise import SecureNoise
+from bract.settings.schema import PrivacySettings, TrainSettings
 
 MECHANISM = Mechanism(8.0, 1e-5, "prv", clip=0.5, sigma=3.0, rate=0.2, batch=4.0, steps=5, rounds=3)
 
@@ -70,3 +72,20 @@ def test_rounds_cost_what_their_uses_do():
     assert MECHANISM.spent(2) == epsilon([Use(3.0, 0.2, 10)], 1e-5, "prv")
     assert MECHANISM.spent(0) == 0.0
     assert replace(MECHANISM, sigma=0.0).spent(1) == math.inf
+
+
+def test_delta_is_at_most_a_tenth_of_one_in_the_number_of_records():
+    train = TrainSettings(batch=16, steps=2)
+    assert find(PrivacySettings(delta=2.5e-4), train, 400, 1).delta == 2.5e-4
+    with pytest.raises(BractError, match="privacy.delta = 0.00026: .* examples; set it to 0.00025 or less"):
+        find(PrivacySettings(delta=2.6e-4), train, 400, 1)
+    assert find_for_clients(PrivacySettings(delta=1e-3), 100, 0.5, 1).delta == 1e-3
+    with pytest.raises(BractError, match="privacy.delta = 0.0011: .* clients; set it to 0.001 or less"):
+        find_for_clients(PrivacySettings(delta=1.1e-3), 100, 0.5, 1)
+
+
+def test_an_operator_may_allow_another_delta():
+    train = TrainSettings(batch=16, steps=2)
+    assert find(PrivacySettings(delta=1e-3), train, 400, 1, largest_delta=1e-3).delta == 1e-3
+    with pytest.raises(BractError, match="privacy.delta = 1e-05: .* what the operator allows; set it to 1e-06 or less"):
+        find(PrivacySettings(delta=1e-5), train, 400, 1, largest_delta=1e-6)

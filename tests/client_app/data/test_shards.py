@@ -201,9 +201,6 @@ def test_outside_a_simulation_nothing_is_written(simulate):
     assert not (home() / "tokens").exists()
 
 
-def test_what_a_node_holds_itself_is_never_written(asked, simulate, tmp_path):
-    sites = {}
-    for site in range(CLIENTS):
-        sites[site] = {"data-path": str(tiny_data(tmp_path / f"site{site}.csv", copies=3))}
-    simulate({"data.source": "node", "data.labels": "", "data.holdout": 0.0, "rounds": 1}, node_config=sites)
+def test_what_a_node_holds_itself_is_never_written(asked, simulate, sites):
+    simulate({"data.source": "node", "data.labels": "", "rounds": 1}, node_config=sites())
     assert not (home() / "tokens").exists()

@@ -20,7 +20,7 @@ def test_what_init_writes_is_a_policy_that_check_explains(policy, capfd):
     assert policy.stat().st_mode & 0o077 == 0
     assert main(["policy", "check", str(policy)]) == 0
     told = capfd.readouterr().out
-    assert "over the data's life epsilon 10 at delta 1e-05 for each example" in told
+    assert "over the data's life epsilon 11 at delta 1e-05 for each example" in told
     assert "rows: 50" in told  # rounded
     assert "tasks but classify" in told
 

@@ -84,3 +84,6 @@ def test_a_real_node_reads_no_file_that_a_run_names(monkeypatch):
     with pytest.raises(PublicError, match="a node reads no file that a run names"):
         judge.policy_for({}, read({"data.labels": "/etc/labels.json"}))
     assert judge.policy_for({}, read({})) is None  # the demo is nobody's
+    assert judge.policy_for({"shared-data": "/etc"}, named) is None
+    with pytest.raises(PublicError, match="a node reads no file that a run names"):
+        judge.policy_for({"shared-data": "/etc/public"}, read({"data.source": "file:/etc/public/../passwd.csv"}))

@@ -132,7 +132,7 @@ def test_work_that_fails_is_a_reply_that_tells_nothing_and_is_given_again(fault,
 
 
 def test_the_limit_of_a_life_is_told_without_a_number_and_logged_with_them(caplog):
-    mine = account(limit=5.0)
+    mine = account(limit=3.0)
     assert asked(mine)[0][REPORT]["status"] == "done"
     second, made = asked(mine, federation="g")
     assert made == 0
@@ -140,13 +140,13 @@ def test_the_limit_of_a_life_is_told_without_a_number_and_logged_with_them(caplo
     words = str(second[REPORT]["reason"])
     assert "life of its data is reached" in words
     assert not any(character.isdigit() for character in words)
-    assert "the lifetime limit of 5 would be passed" in caplog.text
+    assert "the lifetime limit of 3 would be passed" in caplog.text
     assert asked(mine, "holdout", federation="g")[1] == 1  # the lanes are of different examples
     assert len(entries()) == 2
 
 
 def test_another_way_to_hold_out_counts_for_both_lanes():
-    mine = account(limit=5.0)
+    mine = account(limit=3.0)
     asked(mine)
     other = replace(mine, split="another split")
     assert [asked(other, lane, federation="g")[1] for lane in LANES] == [0, 0]

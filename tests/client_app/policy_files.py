@@ -1,11 +1,9 @@
-"""Nodes with data of their own, and policies for them."""
+"""Policies for nodes with data of their own."""
 
 import json
 
-import pytest
-
 from bract.models import base_model
-from tests.harness import TEXTS, tiny_data
+from tests.harness import TEXTS
 
 # What lets a run with a tiny model and without privacy take place.
 OPEN = {"privacy.unit": "none", "privacy.measuring": "exact", "privacy.exact-metrics": True}
@@ -23,19 +21,3 @@ def write_policy(path, model, data, **more):
     path.write_text("\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in tables.items()))
     path.chmod(0o600)
     return path
-
-
-@pytest.fixture
-def sites(tmp_path, model_folder):
-    """Three sites' own files, of unequal size, under policies that allow all; `sites(WORDS)` changes these."""
-
-    model = model_folder
-
-    def made(**words):
-        configs = {}
-        for i in range(3):
-            data = tiny_data(tmp_path / f"site{i}.csv", copies=3 + i)
-            configs[i] = {"policy": str(write_policy(tmp_path / f"policy{i}.toml", model, data, **{**OPEN, **words}))}
-        return configs
-
-    return made
