@@ -144,8 +144,8 @@ class Ledger:
     def take_in(self, other: "Ledger") -> None:
         """Make another ledger of the same data a part of this one.
 
-        Guaranteed: what either says is spent is never less than what both say together, wherever this is cut short;
-        it is then done again, and counts once. Two entries that look alike stay two: each was another release.
+        Guaranteed: wherever this is cut short, nothing of what either has spent is lost; it is then done again, and
+        counts once. Two entries that look alike stay two: each was another release.
         """
         mark = f"{other.path.stem} {_digest([asdict(entry) for entry in other.entries])}"
         if mark not in self.taken:
@@ -200,12 +200,12 @@ class Ledger:
         """What is beside the entries must not be newer than they are."""
         if not self._whole:
             return
-        keys = [entry.key for entry in self.entries]
+        keys = {entry.key for entry in self.entries}
         later = [reply for reply in self._replies() if _key_of(reply) not in keys]
         if (path := self.path.with_suffix(".seq")).is_file():
             try:
                 told = json.loads(path.read_text())
-                fits = int(told["entries"]) <= len(keys) and bytes.fromhex(told["newest"]) in keys
+                fits = int(told["entries"]) <= len(self.entries) and bytes.fromhex(told["newest"]) in keys
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise BractError(
                     f"{path} is damaged: nothing is trained on this data until it and {self.path.name} are restored "

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from bract.privacy.digests import digests_of, united
 from bract.privacy.lifetime import divergences
 from bract.privacy.spending import Limit
 from client_app.privacy.body import Body
-from client_app.privacy.ledger import Ledger, _digest, known
+from client_app.privacy.ledger import Ledger, _digest
 from client_app.privacy.shelf import ledger_path, opened, own_ledgers
 from tests.client_app.privacy.test_ledger import entry
 
@@ -290,12 +291,22 @@ def test_processes_that_begin_with_copies_of_the_same_data_share_one(home):
 
 
 def test_what_is_learned_of_a_body_is_known_before_another_looks(spent):
-    """Rows that were appended are in the ledger while its round still runs: who has them alone is no stranger."""
+    """Rows were appended while a round runs. Who has these rows alone waits, too, and is no stranger then."""
     more = [(f"new {i}", "lost") for i in range(300)]
-    with opened(body(rows=[*ROWS, *more])) as ledger:
-        ((_, digests),) = [known(path) for path in own_ledgers()]
-        assert body(rows=more).is_that([], digests)
-        assert len(ledger.digests) == 400
+    found = []
+    with opened(body()):
+        waiting = [
+            Thread(target=lambda rows=rows: found.extend(entries_of(body(rows=rows))))
+            for rows in ([*ROWS, *more], more)
+        ]
+        for one in waiting:
+            one.start()
+            time.sleep(0.5)
+        assert not found
+    for one in waiting:
+        one.join(60)
+    assert found == [1, 1]
+    assert len(own_ledgers()) == 1
 
 
 def test_a_million_examples_are_found_quickly(home):
