@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shlex
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import Any
 
 from bract.errors import BractError
 
+SECRET = 32  # bytes of a node's secret
+
 
 def home() -> Path:
     """The folder for run folders and clients' state: ``$BRACT_HOME``, else ``~/.bract``."""
@@ -20,27 +23,55 @@ def home() -> Path:
 
 
 def node_secret() -> bytes:
-    """The node's own 32 bytes, made at first use."""
+    """The node's own 32 bytes, made at first use.
+
+    Guaranteed: all processes get the same, however many begin at once and wherever one is killed. It is not made anew
+    where digests lie that were made with it: without it no ledger would know its data again.
+    """
     path = home() / "secret"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-    except FileExistsError:
-        require_private(path, "the node's secret", secret=True)
-    return path.read_bytes()
+    if not path.exists():
+        with locked(path.with_name(".secret.lock")):
+            if not path.exists():
+                _make_secret(path)
+    require_private(path, "the node's secret", secret=True)
+    found = path.read_bytes()
+    if len(found) != SECRET:
+        raise BractError(f"the node's secret {path} is damaged: restore it from a copy")
+    return found
+
+
+def _make_secret(path: Path) -> None:
+    if any((path.parent / "ledger").glob("*.examples")):
+        raise BractError(
+            f"the node's secret {path} is gone, by which its ledgers know their data: restore it from a copy; to move "
+            "the folder ledger away forgets what was spent"
+        )
+    with replacing(path) as temporary:  # which only its owner may read, from the start
+        temporary.write_bytes(secrets.token_bytes(SECRET))
 
 
 def require_private(path: Path, what: str, *, secret: bool = False) -> None:
-    """Refuse a file that its group or others may write, and a secret that they may read."""
+    """Refuse a file that others than its owner may write, or put another in its place; and a secret that they may read.
+
+    The owner must be this process's user, or root. A link stands for the file that it leads to, and the folders of both
+    are looked at. In a folder with the sticky bit nobody moves what is another's.
+    """
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
+        folders = {place: place.stat() for place in (path.absolute().parent, path.resolve().parent)}
     except OSError as error:
         raise BractError(f"{what} {path} cannot be read: {error.strerror}") from error
-    if secret and mode & 0o077:
+    if secret and found.st_mode & 0o077:
         raise BractError(f"{what} {path} is open to others than its owner: chmod go= {shlex.quote(str(path))}")
-    if mode & 0o022:
+    if found.st_mode & 0o022:
         raise BractError(f"{what} {path} may be written by others: chmod go-w {shlex.quote(str(path))}")
+    if found.st_uid not in (0, os.geteuid()):
+        raise BractError(f"{what} {path} is another user's: chown {os.geteuid()} {shlex.quote(str(path))}")
+    for folder, state in folders.items():
+        if state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX:
+            raise BractError(
+                f"{what} {path} lies in a folder that others may write: chmod go-w {shlex.quote(str(folder))}"
+            )
 
 
 @contextmanager

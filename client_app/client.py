@@ -58,7 +58,8 @@ class Client:
         if policy is not None:
             require_allowed(policy, settings)
             settings = applied(policy, settings)
-        return Client(settings, partition, clients, rank(config), limit_of(config, policy), policy, context.run_id)
+        limit = limit_of(config, policy, settings.privacy.unit)
+        return Client(settings, partition, clients, rank(config), limit, policy, context.run_id)
 
     @property
     def own(self) -> bool:

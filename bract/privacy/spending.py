@@ -19,6 +19,7 @@ class Limit:
 
     epsilon: float
     delta: float
+    unit: str = "example"  # for each of which it holds: or "person"
 
 
 @dataclass(frozen=True)

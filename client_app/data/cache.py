@@ -16,7 +16,7 @@ from bract.errors import BractError, public
 from bract.files import home, locked, node_secret
 from bract.log import log
 from bract.models.lora_model import LoraModel, Shape, build, pick_device
-from bract.privacy.digests import Digests, digests_of
+from bract.privacy.digests import Digests, digests_of, united
 from bract.settings.schema import DataSettings
 from bract.tasks.registry import task_of
 from bract.tasks.task import Examples, Outputs, Table
@@ -96,11 +96,14 @@ def examples_of(
 
 @lru_cache(maxsize=1)
 def own_digests(settings: DataSettings, task: str) -> Digests:
-    """Of a node's own examples, by which their ledger knows them."""
+    """Of a node's own examples, by which their ledger knows them.
+
+    Of all of them, also of those whose labels a run leaves out: a server that names other labels finds the same ledger.
+    """
     data = own_dataset(settings, task)
     users = [(user,) for user in data.table.users if user]
-    examples = digests_of((data.whole(i) for i in data.rows), node_secret(), "example")
-    return np.union1d(examples, digests_of(users, node_secret(), "person"))
+    examples = digests_of((data.whole(i) for i in range(len(data.table))), node_secret(), "example")
+    return united(examples, digests_of(users, node_secret(), "person"))
 
 
 @lru_cache(maxsize=1)

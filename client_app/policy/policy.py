@@ -90,4 +90,5 @@ class Policy:
     @property
     def limit(self) -> Limit:
         """What may be spent in the data's lifetime."""
-        return Limit(self.privacy.epsilon, self.privacy.delta)
+        unit = "person" if self.privacy.unit == "person" else "example"
+        return Limit(self.privacy.epsilon, self.privacy.delta, unit)

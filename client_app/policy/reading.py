@@ -6,7 +6,7 @@ Faults here are the operator's to read: they name keys and values, and stay at t
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,17 @@ def of_node(config: Mapping[str, Any]) -> Policy | None:
     return parsed({**words_of(found), **words}, path)
 
 
-def limit_of(config: Mapping[str, Any], policy: Policy | None) -> Limit | None:
-    """What may be spent in the data's lifetime: by the policy, or by a configuration that says nothing else."""
+def limit_of(config: Mapping[str, Any], policy: Policy | None, unit: str = "example") -> Limit | None:
+    """What may be spent in the data's lifetime: by the policy, or by a configuration that says nothing else.
+
+    That one is a simulation's, and is meant for what its run protects: `unit`.
+    """
     if policy is not None:
         return policy.limit
     words = _words(config)
-    return parsed(words, "the node's configuration").limit if "privacy-epsilon" in words else None
+    if "privacy-epsilon" not in words:
+        return None
+    return replace(parsed(words, "the node's configuration").limit, unit=unit)
 
 
 def read_file(path: Path) -> dict[str, Any]:

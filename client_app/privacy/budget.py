@@ -54,7 +54,7 @@ class Account:
     held: int  # those that it holds out
     limit: Limit | None = None
     split: str = ""  # the way in which examples are held out
-    server: str = ""  # as the node's operator knows it
+    server: str = "simulation"  # who asks, as the node's operator knows it
     largest_delta: float | None = None  # the operator's word; None: a tenth of one in the number of records
 
     def training(self, plan: Plan) -> Mechanism:
@@ -80,8 +80,8 @@ class Account:
             )
         if self.limit is None:
             return ""
-        # The least that is promised by an operator's unit is checked with the settings: here it is the run's.
-        uses = [*ledger.uses(entry.lane, entry.split, entry.unit), entry.use]
+        unit = self.limit.unit
+        uses = [*ledger.uses(entry.lane, entry.split, unit), entry.counted(unit)]
         if not lifetime.fits(uses, self.limit):
             told = lifetime.spent(uses, self.limit)
             log(WARNING, "the lifetime limit of %g would be passed: %.4g", self.limit.epsilon, told)

@@ -5,7 +5,8 @@ reply was lost is answered again with the same reply, and costs nothing more; an
 crash cut short, of which nothing left the device, is trained again under the entry it already has.
 
 A ledger is some files of one name: `.json` with the entries; `.examples` with digests of the examples; `.seq`, which
-says how far the entries had come, and `-RUN-LANE.reply`, so that an older copy of the entries is noticed.
+says how far the entries had come, and `-RUN-LANE.reply`, so that an older copy of the entries is noticed. Of each the
+later one is written last: wherever a process is killed, nothing is refused that was not put back.
 """
 
 import hashlib
@@ -21,12 +22,14 @@ import numpy as np
 from bract.errors import BractError
 from bract.files import replacing, require_private
 from bract.privacy.accounting import Use
-from bract.privacy.digests import Digests, no_digests
+from bract.privacy.digests import Digests, united
 from bract.privacy.spending import Limit
 from client_app.privacy.body import Body
 
 VERSION = 2
+BEFORE = "version 1"  # the way to hold out of entries of before lanes: they count for both
 Lane = Literal["train", "holdout"]
+LANES: tuple[Lane, ...] = ("train", "holdout")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,24 @@ class Entry:
         """For the accountant. Noise that anyone can predict is none."""
         return Use(0.0 if self.seeded else self.sigma, self.rate, self.steps)
 
+    def counted(self, unit: str) -> Use:
+        """For a limit that holds for each `unit`.
+
+        What protects examples bounds nothing for a person, who may have any number of them: that is no noise. What
+        protects persons protects a single example less: with it, or without it, a person's part in a step may be any
+        two vectors as long as the clip, twice the clip apart. Let A be the release with a sampled vector of twice the
+        clip, B the one without. At every factor of at least 1 the hockey-stick divergence of the two releases, either
+        way, is at most that of A and B (by advanced joint convexity, https://arxiv.org/abs/1807.01647, theorem 2). A
+        Rényi divergence is an integral over those of both ways, so exp((order - 1) divergence) - 1 is at most twice
+        that of A and B, and the divergence at most two steps of theirs: half the noise, twice the steps.
+        """
+        use = self.use
+        if unit == self.unit:
+            return use
+        if unit == "person":
+            return use._replace(sigma=0.0)
+        return use._replace(sigma=use.sigma / 2, steps=2 * use.steps)
+
     @property
     def key(self) -> bytes:
         """Tells it from every other spending; when it was and at whose server is no part of that."""
@@ -68,8 +89,9 @@ class Ledger:
         self._whole = found.get("version") != 1  # what lies beside one of version 1 is of that version, too
         self.entries = [Entry(**entry) for entry in found["entries"]]
         self.names: list[str] = found.get("names", [])
+        self.taken: list[str] = found.get("taken", [])  # ledgers that became part of it
         self.limit = Limit(**found["limit"]) if found.get("limit") else None
-        self.digests = _read_digests(path.with_suffix(".examples"))
+        self.digests = _read_digests(path, found.get("examples", 0))
         self._require_newest()
 
     def of(self, federation: str, lane: Lane = "train") -> list[Entry]:
@@ -90,10 +112,9 @@ class Ledger:
         """What counts for the life of the examples of one lane.
 
         Those of the lane; and those of another way to hold out, whichever lane they were in: an example may have been
-        in either. An entry that protects single examples bounds nothing for a person.
+        in either. No example is in both lanes of one way, so the two stand side by side.
         """
-        entries = [e for e in self.entries if e.lane == lane or e.split != split]
-        return [e.use._replace(sigma=0.0) if unit == "person" != e.unit else e.use for e in entries]
+        return [entry.counted(unit) for entry in self.entries if entry.lane == lane or entry.split != split]
 
     def reply(self, entry: Entry) -> bytes | None:
         """The reply that was made for an entry, if it was made and is the newest."""
@@ -111,7 +132,7 @@ class Ledger:
 
     def know(self, body: Body, limit: Limit | None) -> None:
         """Learn the body's name and examples, and the limit that its operator sets now."""
-        digests = np.union1d(self.digests, body.digests)
+        digests = united(self.digests, body.digests)
         if len(digests) > len(self.digests):  # first: a body without its examples would not be found again
             _write_digests(self.path.with_suffix(".examples"), digests)
             self.digests = digests
@@ -121,26 +142,35 @@ class Ledger:
             self.save()
 
     def take_in(self, other: "Ledger") -> None:
-        """Unite with another ledger of the same data; what both say counts once."""
-        known = {(entry.key, entry.time) for entry in self.entries}
-        more = [entry for entry in other.entries if (entry.key, entry.time) not in known]
-        digests = np.union1d(self.digests, other.digests)
-        if len(digests) > len(self.digests):
-            _write_digests(self.path.with_suffix(".examples"), digests)
-        self.digests = digests
-        self.entries = sorted([*self.entries, *more], key=lambda entry: entry.time)
-        self.names = list(dict.fromkeys([*self.names, *other.names]))
-        self.limit = self.limit or other.limit
-        self.save()
-        other.move_to(self.path)
+        """Make another ledger of the same data a part of this one.
 
-    def move_to(self, path: Path) -> None:
-        """Give its replies to another ledger and be no more. Where that is cut short it is done again, and no harm."""
+        Guaranteed: wherever this is cut short, nothing of what either has spent is lost; it is then done again, and
+        counts once. Two entries that look alike stay two: each was another release.
+        """
+        mark = f"{other.path.stem} {_digest([asdict(entry) for entry in other.entries])}"
+        if mark not in self.taken:
+            digests = united(self.digests, other.digests)
+            if len(digests) > len(self.digests):
+                _write_digests(self.path.with_suffix(".examples"), digests)
+            self.digests = digests
+            self.entries = sorted([*self.entries, *other.entries], key=lambda entry: entry.time)
+            self.names = list(dict.fromkeys([*self.names, *other.names]))
+            self.limit = self.limit or other.limit
+            self.taken = [*self.taken, mark]
+            self.save()
+        other._move_to(self)
+
+    def _move_to(self, whole: "Ledger") -> None:
+        """Give the replies to the ledger that has the entries, and be no more."""
+        place = {entry.key: i for i, entry in enumerate(whole.entries)}
         for reply in self._replies():
-            os.replace(reply, reply.with_name(reply.name.replace(self.path.stem, path.stem, 1)))
-        for left in self.path.parent.glob(f"{self.path.stem}-*.reply"):  # of version 1
+            theirs = reply.with_name(reply.name.replace(self.path.stem, whole.path.stem, 1))
+            # Of two in one run the later one stays: without it the newest entry would seem unanswered.
+            if not theirs.exists() or place[_key_of(theirs)] < place[_key_of(reply)]:
+                os.replace(reply, theirs)
+        for left in self.path.parent.glob(f"{self.path.stem}-*.reply"):
             left.unlink()
-        for suffix in (".seq", ".examples", ".json"):  # the entries last: until then it is found, and taken in again
+        for suffix in (".seq", ".json", ".examples"):  # whatever of these is left alone is not missed by `_read`
             self.path.with_suffix(suffix).unlink(missing_ok=True)
 
     def keep_reply(self, entry: Entry, reply: bytes) -> None:
@@ -154,6 +184,8 @@ class Ledger:
         told = {
             "names": self.names,
             "limit": None if self.limit is None else asdict(self.limit),
+            "examples": len(self.digests),  # at least so many are in their own file
+            "taken": self.taken,
             "entries": [asdict(entry) for entry in self.entries],
         }
         with replacing(self.path) as temporary:
@@ -168,22 +200,26 @@ class Ledger:
         """What is beside the entries must not be newer than they are."""
         if not self._whole:
             return
-        keys = [entry.key for entry in self.entries]
-        older = BractError(
-            f"privacy ledger {self.path} is older than what lies beside it: nothing is trained on this data until the "
-            "newest copy is restored"
-        )
+        keys = {entry.key for entry in self.entries}
+        later = [reply for reply in self._replies() if _key_of(reply) not in keys]
         if (path := self.path.with_suffix(".seq")).is_file():
-            told = json.loads(path.read_text())
-            if told["entries"] > len(keys) or bytes.fromhex(told["newest"]) not in keys:
-                raise older
-        for reply in self._replies():
-            with reply.open("rb") as file:
-                if file.read(32) not in keys:
-                    raise older
+            try:
+                told = json.loads(path.read_text())
+                fits = int(told["entries"]) <= len(self.entries) and bytes.fromhex(told["newest"]) in keys
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise BractError(
+                    f"{path} is damaged: nothing is trained on this data until it and {self.path.name} are restored "
+                    "from one copy"
+                ) from error
+            later += [] if fits else [path]
+        if later:
+            raise BractError(
+                f"privacy ledger {self.path} is older than {later[0].name} beside it: nothing is trained on this data "
+                "until the newest copy is restored; an older one forgets what was spent"
+            )
 
     def _replies(self) -> list[Path]:
-        lanes = (self.path.parent.glob(f"{self.path.stem}-*-{lane}.reply") for lane in ("train", "holdout"))
+        lanes = (self.path.parent.glob(f"{self.path.stem}-*-{lane}.reply") for lane in LANES)
         return sorted(path for found in lanes for path in found)
 
     def _reply_path(self, entry: Entry) -> Path:
@@ -193,7 +229,12 @@ class Ledger:
 def known(path: Path) -> tuple[list[str], Digests]:
     """The names and the examples that a ledger knows. It may be in use: both only grow."""
     found = _read(path)
-    return found.get("names", []), _read_digests(path.with_suffix(".examples"))
+    return found.get("names", []), _read_digests(path, found.get("examples", 0))
+
+
+def is_of_before(path: Path) -> bool:
+    """Whether it is one of version 1. One that is damaged, or gone from beside its replies, raises."""
+    return _read(path).get("version") == 1
 
 
 def request_digest(*pieces: bytes) -> str:
@@ -215,6 +256,8 @@ def _read(path: Path) -> dict[str, Any]:
         told = {key: one for key, one in value.items() if key not in ("version", "digest")}
         if value["digest"] != _digest(told["entries"] if value["version"] == 1 else told):
             raise ValueError("its digest does not fit")
+        if value["version"] == 1:
+            told["entries"] = [{**entry, "split": BEFORE} for entry in told["entries"]]
         for entry in told["entries"]:
             Entry(**entry)
         return {**told, "version": value["version"]}
@@ -229,12 +272,21 @@ def _digest(body: Sequence[Any] | dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _read_digests(path: Path) -> Digests:
-    if not path.exists():
-        return no_digests()
-    data = path.read_bytes()
-    if hashlib.sha256(data[32:]).digest() != data[:32]:
-        raise BractError(f"{path} is damaged: nothing is trained on this data until it is restored from a copy")
+def _key_of(reply: Path) -> bytes:
+    """The key of the entry that a reply was made for."""
+    with reply.open("rb") as file:
+        return file.read(32)
+
+
+def _read_digests(ledger: Path, least: int) -> Digests:
+    """Of the examples of a ledger, which says that there are so many at least."""
+    path = ledger.with_suffix(".examples")
+    data = path.read_bytes() if path.exists() else hashlib.sha256().digest()
+    if hashlib.sha256(data[32:]).digest() != data[:32] or (len(data) - 32) // 8 < least:
+        raise BractError(
+            f"{path} is damaged, or older than its ledger, or gone: nothing is trained on this data until it is "
+            "restored from a copy"
+        )
     return np.frombuffer(data, dtype="<u8", offset=32).astype(np.uint64)
 
 

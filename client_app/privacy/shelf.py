@@ -10,7 +10,7 @@ from pathlib import Path
 from bract.files import home, locked
 from bract.privacy.spending import Limit
 from client_app.privacy.body import Body
-from client_app.privacy.ledger import Ledger, known
+from client_app.privacy.ledger import Ledger, is_of_before, known
 
 PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
 OWN = "own-"  # the names of nodes' own ledgers begin so
@@ -41,8 +41,8 @@ def ledger_path(source: str, partition: int) -> Path:
 
 
 def own_ledgers() -> list[Path]:
-    """Those of nodes' own data."""
-    return sorted((home() / "ledger").glob(f"{OWN}*.json"))
+    """Those of nodes' own data; also where the ledger is gone and what it wrote last is still there."""
+    return _ledgers(re.compile(rf"({OWN}[0-9a-f]{{16}})(\.json|\.seq|-.*\.reply)"))
 
 
 def _own(body: Body, limit: Limit | None, locks: ExitStack) -> Path:
@@ -59,11 +59,12 @@ def _own(body: Body, limit: Limit | None, locks: ExitStack) -> Path:
 
 def _found(body: Body, limit: Limit | None) -> Path:
     """The one ledger that is the body's: found, made, or made one of several, which are waited for."""
-    found = [path for path in own_ledgers() if body.is_that(*known(path))]
-    path = found[0] if found else _folder() / f"{OWN}{secrets.token_hex(8)}.json"
-    others = [*found[1:], *_of_before(body)]
-    if found and not others:
+    found = {path: told for path in own_ledgers() if body.is_that(*(told := known(path)))}
+    path = next(iter(found), _folder() / f"{OWN}{secrets.token_hex(8)}.json")
+    others = [*list(found)[1:], *_of_before(body)]
+    if found and not others and body.is_known(*found[path]):
         return path
+    # What is new is learned before anybody else looks: whoever shares no more than that with it must find it.
     with ExitStack() as held:
         for one in (path, *others):
             held.enter_context(locked(one.with_suffix(".lock")))
@@ -75,8 +76,14 @@ def _found(body: Body, limit: Limit | None) -> Path:
 
 def _of_before(body: Body) -> list[Path]:
     """Ledgers of the same file by the name that they had when a node's data were known by their path."""
-    found = sorted(_folder().glob(f"{_stem(body.source)}-*.json"))
-    return [path for path in found if '"version": 1' in path.read_text(encoding="utf-8")[:40]]
+    found = _ledgers(re.compile(rf"({re.escape(_stem(body.source))}-[0-9]+)(\.json|-.*\.reply)"))
+    return [path for path in found if is_of_before(path)]
+
+
+def _ledgers(name: re.Pattern[str]) -> list[Path]:
+    """The ledgers whose files are called so, each once: the first group is the ledger's own name."""
+    stems = {match[1] for path in _folder().iterdir() if (match := name.fullmatch(path.name))}
+    return [_folder() / f"{stem}.json" for stem in sorted(stems)]
 
 
 def _stem(source: str) -> str:

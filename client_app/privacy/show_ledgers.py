@@ -2,16 +2,18 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bract.errors import BractError
 from bract.files import home
 from bract.privacy import lifetime
+from bract.privacy.accounting import Use
 from bract.privacy.spending import Limit
-from client_app.privacy.ledger import Entry, Ledger
+from client_app.privacy.ledger import LANES, Entry, Ledger
 
-UNLIMITED = 1e3  # where no limit is known, what was spent is computed with the orders of a wide one
+SUPPOSED = (2.0, 8.0, 32.0)  # limits whose orders tell what was spent where no limit is known: the least of the three
 
 
 def main() -> int:
@@ -19,7 +21,9 @@ def main() -> int:
     delta, as_json = float(sys.argv[1]), sys.argv[2:] == ["json"]
     found: list[dict[str, Any]] = []
     faults = 0
-    for path in sorted((home() / "ledger").glob("*.json")):
+    # One that is gone from beside its count is named, too.
+    beside = (home() / "ledger").glob("*.*")
+    for path in sorted({path.with_suffix(".json") for path in beside if path.suffix in (".json", ".seq")}):
         try:
             found.append(told(path, delta))
         except BractError as error:
@@ -37,11 +41,12 @@ def main() -> int:
 def told(path: Path, delta: float) -> dict[str, Any]:
     """What is known of one body of data."""
     ledger = Ledger(path)
-    limit = ledger.limit or Limit(UNLIMITED, delta)
-    splits = [entry.split for entry in ledger.entries[-1:]] or [""]
-    lanes = {
-        lane: lifetime.spent(ledger.uses(lane, splits[0]), limit) for lane in ("train", "holdout") if ledger.entries
-    }
+    limits = [ledger.limit] if ledger.limit else [Limit(e, delta, unit_of(ledger)) for e in SUPPOSED]
+    unit, split = limits[0].unit, ledger.entries[-1].split if ledger.entries else ""
+
+    def spent(uses: list[Use]) -> float:
+        return min(lifetime.spent(uses, limit) for limit in limits)
+
     servers: dict[str, list[Entry]] = {}
     for entry in ledger.entries:
         servers.setdefault(entry.server, []).append(entry)
@@ -49,23 +54,26 @@ def told(path: Path, delta: float) -> dict[str, Any]:
         "ledger": path.stem,
         "names": ledger.names,
         "examples": len(ledger.digests) or None,
-        "limit": None if ledger.limit is None else {"epsilon": ledger.limit.epsilon, "delta": ledger.limit.delta},
-        "delta": limit.delta,
-        "spent": lanes,
+        "limit": None if ledger.limit is None else asdict(ledger.limit),
+        "delta": limits[0].delta,
+        "spent": {lane: spent(ledger.uses(lane, split, unit)) for lane in LANES if ledger.entries},
         "servers": [
             {
                 "server": server or None,
                 "runs": len({entry.federation for entry in entries}),
                 "trained": sum(entry.lane == "train" for entry in entries),
                 "measured": sum(entry.lane == "holdout" for entry in entries),
-                "epsilon": max(
-                    lifetime.spent([e.use for e in entries if e.lane == lane], limit) for lane in ("train", "holdout")
-                ),
+                "epsilon": max(spent([e.counted(unit) for e in entries if e.lane == lane]) for lane in LANES),
                 "last": max(entry.time for entry in entries) or None,
             }
             for server, entries in servers.items()
         ],
     }
+
+
+def unit_of(ledger: Ledger) -> str:
+    """For what is told where no limit says it: for persons, if all that was done protects them."""
+    return "person" if {entry.unit for entry in ledger.entries} == {"person"} else "example"
 
 
 def lines(one: dict[str, Any]) -> list[str]:
@@ -84,7 +92,7 @@ def lines(one: dict[str, Any]) -> list[str]:
         found.append(f"  examples that are {what}: epsilon {spent:.4g}{left}")
     for server in one["servers"]:
         found.append(
-            f"  {server['server'] or 'a server before names were kept'}: {server['runs']} runs, {server['trained']} "
+            f"  {server['server'] or 'a server whose name was not kept'}: {server['runs']} runs, {server['trained']} "
             f"rounds trained, {server['measured']} times measured, epsilon {server['epsilon']:.4g}"
             f"{', last on ' + server['last'] if server['last'] else ''}"
         )

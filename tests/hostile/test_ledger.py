@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from tests.hostile.node import rows_of
+
 ONCE = {"privacy": {"epsilon": 10.0, "delta": 1e-3}}  # a run's target is 8, in one round: a second run is beyond
 ROUND = {"rounds": 1}
 
@@ -75,3 +77,13 @@ def test_training_and_measuring_each_have_their_own_part_of_the_examples(node):
     site = node(policy=ONCE)
     assert not spent(site)
     assert site.evaluate(ROUND).status == "done"
+
+
+def test_a_list_of_labels_is_no_new_budget(node):
+    """A server that may name the labels has other rows used by each of its runs: all are the same persons'."""
+    unnamed = {"name": "", "user": "patient", "labels": "from-run"}
+    site = node(rows_of(216), policy={**ONCE, "data": unnamed, "privacy": {**ONCE["privacy"], "unit": "person"}})
+    wishes = {**ROUND, "privacy.unit": "person"}
+    names = {"f": '["lost", "late"]', "g": '["rate", "help"]'}
+    statuses = [site.train({**wishes, "data.labels": told}, federation=run).status for run, told in names.items()]
+    assert statuses == ["done", "abstained"]
