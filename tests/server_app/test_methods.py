@@ -193,7 +193,7 @@ def test_a_client_that_has_lost_what_it_kept_says_so(simulate, home, name):
     rows = [r for r in read_rows(folder.path / "clients.jsonl") if r["round"] == 3]
     assert [r["status"] for r in rows] == ["merged", "failed", "merged"]
     what = {"fedsa": "its own B and head", "hetlora": "its rank"}[name]
-    assert rows[1]["reason"].startswith(f"client 1: {what} of round 2 should be under ")
+    assert rows[1]["reason"].startswith(f"client 1: {what} of round 2 should be in its state folder and is not")
 
 
 def test_personal_models_are_there_also_where_nothing_is_held_out(simulate, home):

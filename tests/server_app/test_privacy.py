@@ -451,7 +451,7 @@ def test_the_operator_s_limit_is_at_the_operator_s_delta(config, data_file):
     from tests.harness import InProcessGrid
 
     run_config = config({**PRIVATE, "privacy.epsilon": 4.0, "privacy.delta": 1e-3})
-    own = {0: {"privacy-limit": 4.05, "privacy-delta": 1e-3}, 1: {"privacy-limit": 4.05, "privacy-delta": 1e-9}}
+    own = {0: {"privacy-limit": 5.5, "privacy-delta": 1e-3}, 1: {"privacy-limit": 5.5, "privacy-delta": 1e-9}}
     folder = run(InProcessGrid(3, run_config, node_config=own), read(run_config))
     rows = read_rows(folder.path / "clients.jsonl")
     assert {r["status"] for r in rows if r["partition"] == 0} == {"merged"}
