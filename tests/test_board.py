@@ -238,7 +238,7 @@ def test_a_hubs_data_and_settings_of_ones_own_have_rows_and_a_page_of_their_own(
     (tmp_path / "owner" / "name").mkdir(parents=True)
     for name in ("train.csv", "test.csv"):
         head, rest = (Path(data) / name).read_text().split("\n", 1)
-        assert head == "text,label,site"
+        assert head == "text,label,site,user"
         (tmp_path / "owner" / "name" / name).write_text(f"sentence,intent,site\n{rest}")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     own = ["-c", "train.steps=1 data.holdout=0.3 data.text=sentence data.label=intent", "--rows", "own.jsonl"]

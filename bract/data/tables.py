@@ -51,7 +51,8 @@ def identity(settings: DataSettings) -> str:
 def stamp(settings: DataSettings) -> tuple[tuple[int, int], ...]:
     """Tells whether the files that the data is read from are still the same: their times and sizes."""
     named = [settings.source.removeprefix("file:")] if settings.source.startswith("file:") else []
-    found = [Path(name).stat() for name in (*named, settings.labels) if name and Path(name).is_file()]
+    named += [settings.labels] if settings.labels.startswith("/") else []  # else it holds the names themselves
+    found = [Path(name).stat() for name in named if Path(name).is_file()]
     return tuple((state.st_mtime_ns, state.st_size) for state in found)
 
 
