@@ -27,9 +27,13 @@ COMMON = [
 
 # How clients that protect their own data measure.
 NOISY = (
-    "sums over held-out examples, each clipped, with noise: before training and after each round; which are held out "
-    "is a hash of each under its client's own key, and none of them is trained on"
+    "sums over held-out examples, each clipped, with noise: before training and after each round; none of them is "
+    "trained on, and which they are is "
 )
+HELD_OUT = {
+    True: "a hash of each under its node's own key",
+    False: "drawn from the run's seed, as this is a simulation",
+}
 EXACT = (
     "examples that a client holds out, where it measures exactly, as in a simulation or by its operator's word: how "
     "many there are, how many it has right in each round, and their loss, leave without noise; which they are is drawn "
@@ -148,7 +152,7 @@ def statement(
         "noise_source": "a seed, for a test: it protects nothing" if seeded else "AES-256-CTR, keys from the system",
         "released": [
             *words.released,
-            *([NOISY] if measured else []),
+            *([NOISY + HELD_OUT[settings.data.source == "node"]] if measured else []),
             *([words.shared] if privacy.share_metrics else []),
         ],
         "not_released": [f"{part}: {kept}" for part in keeps],
