@@ -85,9 +85,10 @@ def write_data(audit: Audit, there: NDArray[np.bool_], folder: Path) -> list[Pat
     paths = []
     for client, tossed in enumerate(there):
         ordinary = demo[client * audit.ordinary : (client + 1) * audit.ordinary]
-        rows = [(example.text, example.label, f"ordinary{i}", f"{client:04}") for i, example in enumerate(ordinary)]
+        # Persons are each client's own: one who was at two would be dealt out whole to one of them.
+        rows = [(one.text, one.label, f"{client:04}/ordinary{i}", f"{client:04}") for i, one in enumerate(ordinary)]
         for i in np.flatnonzero(tossed):
-            rows += [(TEXT, f"canary{i}", f"canary{i}", f"{client:04}")] * max(1, audit.person)
+            rows += [(TEXT, f"canary{i}", f"{client:04}/canary{i}", f"{client:04}")] * max(1, audit.person)
         paths.append(folder / f"client{client}.csv")
         with paths[-1].open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label", "user", "client"), *rows])

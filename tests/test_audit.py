@@ -170,3 +170,13 @@ def test_the_defaults_hold_what_the_documentation_says(words):
     assert 7.9 < verdict.claim <= 8.0
     assert verdict.refuted == bool(words)
     assert verdict.found.epsilon > verdict.claim / 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("unit", ["example", "person"])
+def test_a_person_of_many_texts_is_protected_by_the_unit_person_alone(unit):
+    """The same attack on both: what one claims for a text does not hold for the person, what the other claims does."""
+    case = audit.audit_of(audit.read_options(["--person", "32", "--unit", unit]))
+    verdict = audit.run(case)
+    assert 1.9 < verdict.claim <= 2.0
+    assert verdict.refuted == (unit == "example")
