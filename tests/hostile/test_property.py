@@ -163,7 +163,8 @@ def neighbours(draw, task="classify"):
         policy = {**policy, **ALLOWED, "data": {**policy.get("data", {}), "labels": None}}
     place = draw(st.integers(0, len(rows) - 1))
     if draw(picked([False, False, True])):
-        public = {"examples": 24, "persons": 9} if "person" in str(policy) else {"examples": 24}
+        # Without the public number of persons their exact one is taken as known, and one example less may be one less.
+        public = {"examples": 24, "persons": 9} if "user" in policy.get("data", {}) else {"examples": 24}
         policy = {**policy, "data": {**policy.get("data", {}), **public}}
         return World(rows, policy), World(rows[:place] + rows[place + 1 :], policy)
     other = {**rows[place], TEXT: draw(texts), LABEL: draw(labels if task == "classify" else numbers)}
