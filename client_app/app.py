@@ -49,6 +49,7 @@ def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
     (PublicError), or as the id of a line in the node's log. In a simulation faults are told in full.
     """
     try:
+        audit.require_writable(context)
         reply = _answer(kind, content, context)
         audit.note(context, kind, reply)
     except Exception as error:

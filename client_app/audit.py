@@ -5,7 +5,7 @@ import json
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TextIO
 
 from flwr.app import Context, RecordDict
 
@@ -21,10 +21,7 @@ def note(context: Context, kind: str, outcome: RecordDict | str) -> None:
     It says who asked for what, whether it was answered, in which words not, and how many bytes left. It holds nothing
     that the server did not see.
     """
-    policy = None
-    with suppress(BractError):  # of a policy that cannot be read the answer itself has told
-        policy = of_node(context.node_config)
-    if policy is None or not policy.log.audit:
+    if not (path := _path(context)):
         return
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,9 +31,26 @@ def note(context: Context, kind: str, outcome: RecordDict | str) -> None:
         "asked": kind,
         **_told(outcome),
     }
-    handle = os.open(Path(policy.log.audit), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with _opened(path) as file:
         file.write(json.dumps(line) + "\n")
+
+
+def require_writable(context: Context) -> None:
+    """Raise OSError where a line could not be written: before anything is spent, and not after."""
+    if path := _path(context):
+        _opened(path).close()
+
+
+def _path(context: Context) -> str:
+    with suppress(BractError):  # of a policy that cannot be read the answer itself tells
+        policy = of_node(context.node_config)
+        return policy.log.audit if policy is not None else ""
+    return ""
+
+
+def _opened(path: str) -> TextIO:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(handle, "w", encoding="utf-8")
 
 
 def _told(outcome: RecordDict | str) -> dict[str, object]:

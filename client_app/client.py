@@ -165,7 +165,7 @@ class Client:
             self.records,
             self.held,
             self.limit,
-            split_name(own.holdout, persons=bool(own.user)),
+            split_name(own.holdout, [self.task.name, *self.task.columns(self.settings.data).values(), own.user]),
             server_name(),
             self.policy.privacy.largest_delta,
         )

@@ -28,6 +28,8 @@ from client_app.request import decode, load_parts, own_state, parts_of
 from client_app.state import ClientState, Kept
 from client_app.training.loop import Phase, Trained, train
 
+UNIT = "unit"  # of what was kept, among the notes: under what it was trained
+
 
 @dataclass(frozen=True)
 class LocalRound:
@@ -48,6 +50,8 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
         return abstained(why)
     model = client.model()
     with own_state(plan, client.partition, client.layout) as kept:
+        if client.private and kept.notes.get(UNIT, client.settings.privacy.unit) != client.settings.privacy.unit:
+            raise PublicError("what this client kept was trained under another privacy.unit; start a new run")
         carried = load_parts(model, client.layout, request, kept, client.first())
         if not client.private:
             return walk(LocalRound(client, plan, model, carried))
@@ -157,7 +161,8 @@ def keep(local: LocalRound, after: Parts, finished: Finish) -> None:
     plan = local.plan
     if plan.remembers:
         state = ClientState(plan.federation, local.client.partition)
-        state.save(local.client.layout, plan.round, Kept({part: after[part] for part in plan.keeps}, finished.notes))
+        notes = {**finished.notes, UNIT: local.client.settings.privacy.unit}
+        state.save(local.client.layout, plan.round, Kept({part: after[part] for part in plan.keeps}, notes))
 
 
 def encode(local: LocalRound, before: Parts, after: Parts, slots: Slots | None, trained: Trained) -> RecordDict:

@@ -42,18 +42,19 @@ def evaluate(client: Client, content: RecordDict) -> RecordDict:
 
 def told(client: Client, content: RecordDict, plan: Plan, model: LoraModel) -> RecordDict:
     """What the server hears: exact sums, noisy ones that are paid for, or nothing."""
-    held, task, account = client.shard.holdout, client.task, client.account
+    task = client.task
     if client.measuring == "nothing":
         return abstained("it tells nothing of what it holds out")
     if client.measuring == "exact":
+        held = client.shard.holdout
         return done(summed(task.measure(model, held))) if len(held) else abstained("it holds no examples out")
     if not client.settings.data.holdout:
         return abstained("it holds no examples out")
 
-    persons = client.settings.privacy.unit == "person"
+    persons, account = client.settings.privacy.unit == "person", client.account
 
     def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
-        return done(noisy_sums(task, model, held, mechanism, noise, persons=persons))
+        return done(noisy_sums(task, model, client.shard.holdout, mechanism, noise, persons=persons))
 
     return charged(account, "holdout", content, plan, lambda: account.measuring(len(task.sums) + 1), work)
 

@@ -160,7 +160,7 @@ def read_rows(path: Path, key: str, *, lenient: bool = False) -> dict[str, list[
 
 def _csv(path: Path, lenient: bool) -> dict[str, list[Any]]:
     csv.field_size_limit(LONGEST_CELL)
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace" if lenient else None) as file:
         reader = csv.DictReader(file, restkey="", strict=not lenient)
         try:
             rows, names = list(reader), list(reader.fieldnames or [])
@@ -176,7 +176,7 @@ def _csv(path: Path, lenient: bool) -> dict[str, list[Any]]:
 
 def _jsonl(path: Path, lenient: bool) -> dict[str, list[Any]]:
     rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding="utf-8-sig", errors="replace" if lenient else None) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -206,6 +206,8 @@ def from_hub(name: str, split: str = "train") -> dict[str, list[Any]]:
     """The columns of a data set's split; classes by their names."""
     from datasets import ClassLabel, load_dataset
 
+    if Path(name).exists():  # which would be read in its place
+        raise BractError(f"data.source: hub:{name} is a folder or file here; name it as file:/absolute/path")
     try:
         data = load_dataset(name, split=split)  # nosec B615 # a table, no code; the settings name it
         columns: dict[str, list[Any]] = data.to_dict()

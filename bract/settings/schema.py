@@ -137,7 +137,7 @@ class DataSettings:
         "0.1",
         "demo, file:/absolute/path (CSV, JSONL, Parquet), hub:owner/name, or node: each node's own data-path",
         example="file:/data/tickets.csv",
-        pattern=r"demo|node|file:/.+|hub:[\w.-]+(/[\w.-]+)?",
+        pattern=r"demo|node|file:/.+|hub:\w[\w.-]*(/\w[\w.-]*)?",
         form="demo, node, file:/absolute/path.csv or hub:owner/name",
     )
     text: StrictStr = setting("text", "0.1", "the column that holds the text", example="message")

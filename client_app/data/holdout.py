@@ -1,6 +1,7 @@
 """Which of a node's examples are held out: by a hash under the node's own key, one by one."""
 
 import hmac
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,6 @@ def held_out(examples: Sequence[Cells], share: float) -> NDArray[np.bool_]:
     return np.array([keyed(cells, secret, "holdout") < below for cells in examples], dtype=bool)
 
 
-def split_name(share: float, *, persons: bool) -> str:
-    """Tells one way to hold out from another: of the node's secret, the share, and whether persons stay together."""
-    return hmac.digest(node_secret(), f"split {share:g} {persons}".encode(), "sha256").hex()[:16]
+def split_name(share: float, columns: Sequence[str]) -> str:
+    """Tells one way to hold out from another: of the node's secret, the share, and the columns that are hashed."""
+    return hmac.digest(node_secret(), json.dumps([share, *columns]).encode(), "sha256").hex()[:16]

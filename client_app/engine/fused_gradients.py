@@ -115,7 +115,8 @@ def _of_persons(linear: nn.Linear, x: Tensor, g: Tensor, persons: Persons) -> Te
     """Squared lengths of the means of persons' gradients, without making these where rows' are of rank one."""
     x, g = x.double(), g.double()
     if x.dim() == 2:
-        products = (x @ x.T) * (g @ g.T) * persons.same()
+        # Where, and not times zero: what is no number in one person's rows must not reach another's.
+        products = torch.where(persons.same(), (x @ x.T) * (g @ g.T), 0.0)
         weight = persons.sum(products.sum(1)) / persons.counts.square()
     else:
         weight = persons.mean(g.mT @ x).square().sum((1, 2))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,12 +16,17 @@ from client_app.policy.judge import measuring_of, require_allowed
 from client_app.policy.policy import Policy
 from client_app.policy.reading import parsed, read_file, words_of
 
+LOOSER = 1.5  # times its own epsilon that a usual run takes of a life, at most (`benchmarks/lifetime.py`)
+EXACTLY = "their exact number"
+
+NOT_A_NAME = re.compile(r"[^\w .:-]")
+
 DRAFT = """\
 # What this node's operator allows. No server can change any of it. A line that is left out has the value that it has
 # here; `bract policy check {file}` says in words what the whole means.
 
 [data]
-name = {name}        # the dataset's own name: what is spent of its privacy is kept under it
+name = {name} # the dataset's own name: what is spent of its privacy is kept under it
 path = {path}
 text = "text"                # the columns that are meant; a run's own names for them are not looked at
 label = "label"
@@ -29,7 +35,8 @@ label = "label"
 labels = "from-run"          # the names that the run brings; or your own list: ["asthma", "other"]. Rows with another
                              # label are left out, and nobody is told
 holdout = 0.2                # the share of examples that is measured on and never trained on
-{examples}                   # how many rows a server may take the file to have; 0: their exact number
+{examples}# how many rows a server may take the file to have; 0: their exact number
+# persons = 300              # the same of persons, where they are protected
 
 [allow]
 tasks = ["classify"]
@@ -73,9 +80,9 @@ def init(path: Path, more: Sequence[str]) -> int:
     rounded = int(float(f"{count:.1g}")) if count else 0
     text = DRAFT.format(
         file=path,
-        name=json.dumps(data.stem if data else "my-data"),
-        path=json.dumps(str(data or "/data/examples.csv")),
-        examples=f"examples = {rounded}".ljust(9),
+        name=json.dumps(NOT_A_NAME.sub("-", data.stem)[:80] if data else "my-data", ensure_ascii=False).ljust(21),
+        path=json.dumps(str(data or "/data/examples.csv"), ensure_ascii=False),
+        examples=f"examples = {rounded}".ljust(29),
         minilm=MINILM_FINGERPRINT,
     )
     try:
@@ -99,6 +106,7 @@ def check(path: Path, more: Sequence[str]) -> int:
     if not policy.data.path:
         raise BractError(f"{path}: data-path should be the absolute path of the node's data")
     print("\n".join(explained(policy)))
+    require_columns(policy)
     if not more:
         return 0
     print()
@@ -108,12 +116,29 @@ def check(path: Path, more: Sequence[str]) -> int:
     except PublicError as error:
         print(f"This run would be declined. {error}")
         return 1
+    if settings.privacy.by_clients and LOOSER * settings.privacy.epsilon > policy.privacy.epsilon:
+        print(
+            f"Its epsilon of {settings.privacy.epsilon:g} may not fit: as the life of the data is counted, a run takes "
+            f"1.1 to {LOOSER:g} times its own, and {policy.privacy.epsilon:g} is allowed. Later rounds are left out."
+        )
     print("This run would be taken part in. Its server gets:")
     for line in gets(
         replace(policy, privacy=replace(policy.privacy, unit=settings.privacy.unit)), measuring_of(policy, settings)
     ):
         print(f"  - {line}")
     return 0
+
+
+def require_columns(policy: Policy) -> None:
+    """Where the file can be read here: whether it has the columns that the policy names."""
+    data = policy.data
+    if not Path(data.path).is_file():
+        print(f"\nThere is no file {data.path} here, so its columns were not looked at.")
+        return
+    there = read_rows(Path(data.path), "data-path", lenient=True)
+    lacking = [name for name in (data.text, data.label, data.user) if name and name not in there]
+    if lacking:
+        raise BractError(f"{data.path} has no column {' and no column '.join(lacking)}; it has {', '.join(there)}")
 
 
 def explained(policy: Policy) -> list[str]:
@@ -133,7 +158,8 @@ def explained(policy: Policy) -> list[str]:
         "",
         "It is told, because you say that it is public:",
         f"  - labels: {labels}",
-        f"  - rows: {data.examples or 'their exact number, by its sampling rate to about a fifth'}",
+        f"  - rows: {data.examples or EXACTLY}",
+        *([f"  - persons: {data.persons or EXACTLY}"] if data.user else []),
         "",
         "It is refused:",
         f"  - runs that protect less than {least.get(privacy.unit, 'each person')}",

@@ -46,3 +46,17 @@ def test_a_wrong_policy_is_one_line(tmp_path, capfd):
     (tmp_path / "node.toml").write_text("[data]\npath = 3\n")
     assert main(["policy", "check", str(tmp_path / "node.toml")]) == 1
     assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_columns_that_the_file_has_not_are_named(policy, capfd):
+    policy.write_text(policy.read_text().replace('text = "text"', 'text = "note"', 1))
+    assert main(["policy", "check", str(policy)]) == 1
+    assert "has no column note; it has text, label, site, user" in capfd.readouterr().err
+    policy.write_text(policy.read_text().replace("notes.csv", "other.csv", 1))
+    assert main(["policy", "check", str(policy)]) == 0
+    assert "its columns were not looked at" in capfd.readouterr().out
+
+
+def test_a_run_that_may_not_fit_into_the_life_is_told(policy, capfd):
+    assert main(["policy", "check", str(policy), "-c", "privacy.epsilon=9"]) == 0
+    assert "Its epsilon of 9 may not fit" in capfd.readouterr().out

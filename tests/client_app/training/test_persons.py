@@ -134,3 +134,32 @@ def test_micro_batches_keep_persons_whole():
     for group, some in zip(groups, persons, strict=True):
         longest = max(lengths[place[row]] for row in group.tolist())
         assert len(some) == 1 or (len(group) <= 32 and len(group) * longest <= 600)
+
+
+@ENGINES
+def test_a_person_whose_gradient_is_no_number_is_left_out_alone(folders, persons, engine):
+    """By a head that overflows on that person's text: all others' gradients are added as without it."""
+    net, parts = net_of(folders["bert"]), ("head",)
+    (broken,) = np.flatnonzero(np.bincount(persons.persons) == 7)
+    tokens = list(persons.tokens)
+    rows = np.arange(len(persons))
+    target = rows[persons.persons == broken][0]
+    ids, mask = batch_of([tokens[target]], 0, net.device)
+    with torch.no_grad():
+        pooled = net.pooled(ids, mask)[0].double().numpy()
+        others = [net.pooled(*batch_of([tokens[i]], 0, net.device))[0].double().numpy() for i in rows if i != target]
+    # A direction in which that text is longest, so steep that its output alone leaves float32.
+    steep = pooled - np.mean(others, axis=0)
+    reach, most = steep @ pooled, max(float(steep @ one) for one in others)
+    head = np.zeros((4, len(pooled) + 1))
+    head[0, :-1] = steep * 3.4e38 * 1.2 / reach
+    if not most * 1.2 / reach < 0.99:
+        pytest.skip("another text is as long in that direction")
+    weight, bias = head[:, :-1].reshape(-1), head[:, -1]
+    net.set("head", np.concatenate([weight, bias]).astype(np.float32), net.layout)
+    mechanism = replace(MECHANISM, clip=0.1)
+    whole = clipped_sum(net, persons, rows, parts, mechanism, engine=engine, per_person=99)
+    without = clipped_sum(net, persons, rows[persons.persons != broken], parts, mechanism, engine=engine, per_person=99)
+    assert torch.isfinite(whole).all()
+    assert float((whole - without).norm()) <= 0.1 * (1 + 1e-5)
+    assert float(without.norm()) > 0.1
