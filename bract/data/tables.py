@@ -206,8 +206,6 @@ def from_hub(name: str, split: str = "train") -> dict[str, list[Any]]:
     """The columns of a data set's split; classes by their names."""
     from datasets import ClassLabel, load_dataset
 
-    if Path(name).exists():  # which would be read in its place
-        raise BractError(f"data.source: hub:{name} is a folder or file here; name it as file:/absolute/path")
     try:
         data = load_dataset(name, split=split)  # nosec B615 # a table, no code; the settings name it
         columns: dict[str, list[Any]] = data.to_dict()

@@ -33,6 +33,8 @@ def policy_for(config: Mapping[str, Any], settings: Settings) -> Policy | None:
         named = [name for name in (source.removeprefix("file:"), settings.data.labels) if name.startswith("/")]
         if os.environ.get(NODE) and not all(_is_shared(config, name) for name in named):
             raise PublicError("data.source, data.labels: a node reads no file that a run names; use data.source = node")
+        if os.environ.get(NODE) and source.startswith("hub:") and Path(source.removeprefix("hub:")).exists():
+            raise PublicError("data.source: this names a folder of the node, which would be read in the hub's place")
         return None
     policy = policy or Policy()
     if not policy.data.path:

@@ -150,7 +150,7 @@ def test_a_client_prunes_its_tail_and_remembers(client):
     # A penalty far above the loss: the tail shrinks, so it goes: floor(0.5 * 4) = 2.
     plan = hetlora(layout, 1, 4, keep=0.5, penalty=50.0)
     assert answer(me, plan, parts).slots.tolist() == layout.first(2).tolist()
-    assert ClientState("f", 0).load(layout, 2).notes == {"rank": "2"}
+    assert ClientState("f", 0).load(layout, 2).notes["rank"] == "2"
     # The server, or its reply, may be behind: the client still carries two, and after another prune one.
     again = answer(me, hetlora(layout, 2, 4, keep=0.99, penalty=50.0), parts)
     assert len(again.slots) // len(layout.modules) == 1
@@ -177,7 +177,7 @@ def test_nothing_is_pruned_where_the_tail_grew(client):
     parts["B"][:] = 0  # as in round 1: the tail's size is zero, and cannot shrink
     got = answer(me, hetlora(me.layout, 1, 4, keep=0.5, penalty=50.0), parts)
     assert got.slots.tolist() == list(range(me.layout.slots))
-    assert ClientState("f", 0).load(me.layout, 2).notes == {"rank": "4"}
+    assert ClientState("f", 0).load(me.layout, 2).notes["rank"] == "4"
 
 
 def test_the_penalty_is_the_product_of_the_tail_s_norms(client):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bract.errors import PublicError
+from bract.errors import BractError, PublicError
 from bract.settings.read import read
 from client_app.policy import judge
 from client_app.policy.policy import Allow, Data, Policy, Privacy
@@ -85,5 +85,11 @@ def test_a_real_node_reads_no_file_that_a_run_names(monkeypatch):
         judge.policy_for({}, read({"data.labels": "/etc/labels.json"}))
     assert judge.policy_for({}, read({})) is None  # the demo is nobody's
     assert judge.policy_for({"shared-data": "/etc"}, named) is None
+    monkeypatch.chdir("/")
+    with pytest.raises(PublicError, match="this names a folder of the node"):
+        judge.policy_for({}, read({"data.source": "hub:etc"}))
+    for climbing in ("hub:..", "hub:../private", "hub:owner/.."):
+        with pytest.raises(BractError, match="data.source"):
+            read({"data.source": climbing})
     with pytest.raises(PublicError, match="a node reads no file that a run names"):
         judge.policy_for({"shared-data": "/etc/public"}, read({"data.source": "file:/etc/public/../passwd.csv"}))
