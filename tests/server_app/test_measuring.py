@@ -32,7 +32,9 @@ def test_noisy_measuring_is_charged_stated_and_shown(simulate, data_file, capsys
     assert " ± " in (folder.path / "report.html").read_text()
     assert " ± " in capsys.readouterr().out
     clients = read_rows(folder.path / "clients.jsonl")
-    assert all(row["accuracy_margin"] > rows[-1]["accuracy_margin"] for row in clients if "accuracy_margin" in row)
+    margins = [row["accuracy_margin"] for row in clients if row.get("accuracy_margin") is not None]
+    assert margins  # of few examples a noised count may fall below one: then nothing is said of that client
+    assert all(margin > 0 for margin in margins)
 
 
 def test_nothing_is_told_where_nothing_may_be(simulate):
