@@ -5,7 +5,7 @@ Torch is imported where the answer is made, so that a process that only loads th
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -14,6 +14,9 @@ from bract.faults import leaving
 from bract.wire.messages import METRICS, REPORT
 from client_app import audit
 from client_app.policy.judge import has_own
+
+if TYPE_CHECKING:
+    from client_app.client import Client
 
 app = ClientApp()
 
@@ -30,6 +33,30 @@ def head(message: Message, context: Context) -> Message:
     return Message(answer("head", message.content, context), reply_to=message)
 
 
+@app.query("keys")
+def keys(message: Message, context: Context) -> Message:
+    """Give public keys for a secure sum."""
+    return Message(answer("keys", message.content, context), reply_to=message)
+
+
+@app.query("deal")
+def deal(message: Message, context: Context) -> Message:
+    """Give the other members of a secure sum sealed shares of its secrets."""
+    return Message(answer("deal", message.content, context), reply_to=message)
+
+
+@app.query("confirm")
+def confirm(message: Message, context: Context) -> Message:
+    """Sign whose words are in a secure sum."""
+    return Message(answer("confirm", message.content, context), reply_to=message)
+
+
+@app.query("unmask")
+def unmask(message: Message, context: Context) -> Message:
+    """Help to take the masks off a secure sum."""
+    return Message(answer("unmask", message.content, context), reply_to=message)
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train as the plan says."""
@@ -43,7 +70,7 @@ def evaluate(message: Message, context: Context) -> Message:
 
 
 def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
-    """The content of the reply to a message of one of the four kinds.
+    """The content of the reply to a message of one of the kinds above.
 
     Guaranteed: what goes wrong at a node with data of its own leaves it as words that hold nothing of the data
     (PublicError), or as the id of a line in the node's log. In a simulation faults are told in full.
@@ -63,7 +90,7 @@ def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
 
 
 def _answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
-    from client_app import joining, local_round, measuring
+    from client_app import joining, measuring
     from client_app.client import Client
     from client_app.data import cache
 
@@ -74,12 +101,28 @@ def _answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
         return RecordDict({REPORT: ConfigRecord({"card": joining.card(client).to_text()})})
     if kind == "head":
         return joining.head(client)
-    work = local_round.train_round if kind == "train" else measuring.evaluate
-    reply = work(client, content)
+    if kind in ("keys", "deal", "confirm", "unmask"):
+        return _of_sum(kind, client, content)
+    reply = (measuring.evaluate if kind == "evaluate" else _train)(client, content)
     if client.tells_time:
         metrics: Any = reply.setdefault(METRICS, MetricRecord())
         metrics["busy"] = time.perf_counter() - start
     return reply
+
+
+def _train(client: "Client", content: RecordDict) -> RecordDict:
+    from client_app import local_round
+    from client_app.secure_sum import contributing
+
+    plain = client.settings.federation.sum == "plain"
+    return (local_round.train_round if plain else contributing.contribute)(client, content)
+
+
+def _of_sum(kind: str, client: "Client", content: RecordDict) -> RecordDict:
+    from client_app.secure_sum import agreeing, unmasking
+
+    of = {"keys": agreeing.keys, "deal": agreeing.deal, "confirm": unmasking.confirm, "unmask": unmasking.unmask}
+    return of[kind](client, content)
 
 
 __all__ = ["app"]

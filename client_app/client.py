@@ -147,6 +147,8 @@ class Client:
     @property
     def tells_time(self) -> bool:
         """Whether its replies say how long they took, which depends on what was drawn."""
+        if self.settings.federation.sum != "plain":
+            return False
         if self.policy is None:
             return not self.private or self.settings.privacy.share_metrics
         return self.policy.privacy.timing == "server"

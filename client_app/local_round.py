@@ -50,8 +50,7 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
         return abstained(why)
     model = client.model()
     with own_state(plan, client.partition, client.layout) as kept:
-        if client.private and kept.notes.get(UNIT, client.settings.privacy.unit) != client.settings.privacy.unit:
-            raise PublicError("what this client kept was trained under another privacy.unit; start a new run")
+        require_same_unit(client, kept)
         carried = load_parts(model, client.layout, request, kept, client.first())
         if not client.private:
             return walk(LocalRound(client, plan, model, carried))
@@ -66,6 +65,12 @@ def train_round(client: Client, content: RecordDict) -> RecordDict:
         return charged(account, "train", content, plan, lambda: account.training(plan), work)
 
 
+def require_same_unit(client: Client, kept: Kept) -> None:
+    """PublicError where what this client kept was trained under another promise than it makes now."""
+    if client.private and kept.notes.get(UNIT, client.settings.privacy.unit) != client.settings.privacy.unit:
+        raise PublicError("what this client kept was trained under another privacy.unit; start a new run")
+
+
 def declined(client: Client, plan: Plan) -> str:
     """Why the client does not take part, in words that tell nothing of its data; empty if it does."""
     if not plan.trains:
@@ -75,13 +80,19 @@ def declined(client: Client, plan: Plan) -> str:
         raise PublicError(f"the plan's {unpaid[0]} reads the data itself, which privacy.unit = {unit} does not cover")
     if not client.records:
         return "it has no examples to train on"
-    if client.policy is None and client.limit is not None and not client.private:  # a policy names the unit itself
+    charges = client.private or client.settings.privacy.noise == "shared"
+    if client.policy is None and client.limit is not None and not charges:  # a policy names the unit itself
         return f"its node has a privacy-limit, and this run has privacy.unit = {unit}, not example"
     return ""
 
 
 def walk(local: LocalRound) -> RecordDict:
     """Train what was loaded, keep what stays, and make the reply."""
+    return encode(local, *changes(local))
+
+
+def changes(local: LocalRound) -> tuple[Parts, Parts, Slots | None, Trained]:
+    """Train what was loaded and keep what stays: the parts before and after, the slots that travel, and the figures."""
     plan, layout, model = local.plan, local.client.layout, local.model
     before, steps = parts_of(model, layout), count_steps(local)
     slots = select(local, before)
@@ -92,7 +103,7 @@ def walk(local: LocalRound) -> RecordDict:
             raise PublicError(f"training diverged: {part} is no longer finite; try a smaller train.lr")
     finished = finish(local, slots, before, after)
     keep(local, after, finished)
-    return encode(local, before, after, finished.slots, trained)
+    return before, after, finished.slots, trained
 
 
 def count_steps(local: LocalRound) -> Steps:

@@ -26,6 +26,8 @@ WARNING = 30
 
 def evaluate(client: Client, content: RecordDict) -> RecordDict:
     """Measure the model that the plan describes on this client's held-out part, and tell as much as it may tell."""
+    if client.settings.federation.sum != "plain":
+        raise PublicError("federation.sum: figures leave as parts of a sum alone")
     request = decode(content, client.layout, client.rank, client.partition)
     plan = request.plan
     require_as_set(client, plan)

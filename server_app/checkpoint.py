@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from bract.adapter.layout import PARTS, Layout, Parts
 from bract.errors import BractError
 from bract.files import replacing
+from strategies.server_optimizer import Moments
 
 VERSION = 2
 
@@ -26,6 +27,7 @@ class Checkpoint:
     parts: Parts
     identity: Mapping[str, Any]
     memory: Mapping[str, Any] = field(default_factory=dict)
+    moments: Moments = field(default_factory=Moments)
 
     def save(self, path: Path) -> None:
         """Replace the last one. A process killed at any moment leaves the old or the new one."""
@@ -36,13 +38,13 @@ class Checkpoint:
             "layout": self.layout.to_json(),
             "identity": dict(self.identity),
             "memory": dict(self.memory),
+            "steps": dict(self.moments.steps),
         }
+        arrays = {str(name): value for name, value in self.parts.items()}
+        arrays |= {f"first.{name}": value for name, value in self.moments.first.items()}
+        arrays |= {f"second.{name}": value for name, value in self.moments.second.items()}
         with replacing(path) as temporary:
-            save_file(
-                {str(name): value for name, value in self.parts.items()},
-                temporary,
-                metadata={"bract": json.dumps(meta)},
-            )
+            save_file(arrays, temporary, metadata={"bract": json.dumps(meta)})
 
     @staticmethod
     def load(path: Path) -> "Checkpoint":
@@ -55,11 +57,17 @@ class Checkpoint:
                 if meta.get("version") != VERSION:
                     raise BractError(f"run.resume: {path} is of another version of Bract")
                 names = set(file.keys())
-                parts: Parts = {part: file.get_tensor(part) for part in PARTS if part in names}
+                parts, first, second = (
+                    {part: file.get_tensor(before + part) for part in PARTS if before + part in names}
+                    for before in ("", "first.", "second.")
+                )
         except (SafetensorError, OSError, ValueError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
         layout = Layout.from_json(meta["layout"])
-        return Checkpoint(int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"], meta["memory"])
+        moments = Moments(first, second, meta.get("steps", {}))
+        return Checkpoint(
+            int(meta["round"]), str(meta["federation"]), layout, parts, meta["identity"], meta["memory"], moments
+        )
 
     def require(self, identity: Mapping[str, Any], layout: Layout) -> None:
         """Refuse to go on with other clients, labels or another base model than the run began with."""

@@ -28,6 +28,7 @@ from server_app import privacy_report
 from server_app.checkpoint import Checkpoint, Pending
 from server_app.join import Joined, first_head, join
 from server_app.progress import say
+from server_app.secure_sum.rounds import SumRounds
 from server_app.transport import exchange
 from strategies import FederatedLora, Federation, create
 from strategies.federation import head_mode, to_arrays, to_parts
@@ -64,11 +65,16 @@ def _run_in(folder: RunFolder, grid: Grid, settings: Settings) -> None:
         f"{settings.strategy.name}, "
         f"{joined.layout.slots} slots, head {strategy.federation.head}"
     )
-    rounds = Rounds(grid, settings, folder, strategy, evaluate)
+    sums = None if settings.federation.sum == "plain" else SumRounds(grid, settings, strategy, folder)
+    rounds = Rounds(grid, settings, folder, strategy, evaluate, sums)
+    if sums is not None:
+        sums.recall(state.memory)
     if state.round == 0 and not folder.rounds():
         rounds.measure_start(state)
     while state.round < settings.rounds:
         state = rounds.next(state)
+    if sums is not None:
+        state = rounds.measure_end(state, sums)
     rounds.state_privacy(last=True)
     score = folder.rounds()[-1][task_of(settings.model.task).score]
     keeps = strategy.plan(1, joined.members[0]).keeps
@@ -88,6 +94,7 @@ class Rounds:
     folder: RunFolder
     strategy: FederatedLora
     evaluate: Any
+    sums: SumRounds | None = None  # where the server sees sums over clients alone
 
     @property
     def task(self) -> Task:
@@ -100,27 +107,58 @@ class Rounds:
         measured = self._measure(state)
         row = self._row(0, {}, measured, state.parts, time.perf_counter() - start)
         self.folder.add_round(row)
-        replace(state, memory=self.strategy.memory()).save(self.folder.checkpoint)
-        say(self._line(row))
+        replace(state, memory=self._memory()).save(self.folder.checkpoint)
+        if self.sums is None:
+            say(self._line(row))
 
     def next(self, state: Checkpoint) -> Checkpoint:
         """One round, from the state before it to the state after it, which is then on disk."""
         start = time.perf_counter()
         number = state.round + 1
-        merged = self._merged(state, start)
+        if self.sums is not None:
+            merged, figures = self.sums.merged(state, measure=self._due(state.round))
+            self.state_privacy()
+            self._measured_late(state.round, figures)
+        else:
+            merged = self._merged(state, start)
         after, training = merged.after, time.perf_counter() - start
         measured = self._measure(after)
         _add_scores(merged.clients, measured, self.task)
         row = self._row(number, merged.metrics, measured, after.parts, time.perf_counter() - start)
         row["training_seconds"] = round(training, 3)
-        after = replace(after, memory=self.strategy.memory())  # with what measuring has cost
+        after = replace(after, memory=self._memory())  # with what measuring has cost
         self.folder.add_clients(merged.clients)
-        self.folder.add_diagnostics(merged.diagnostics)
+        if merged.diagnostics:
+            self.folder.add_diagnostics(merged.diagnostics)
         self.folder.add_round(row)
         after.save(self.folder.checkpoint)
         self.folder.pending.unlink(missing_ok=True)
         say(self._line(row, merged.clients))
         return after
+
+    def measure_end(self, state: Checkpoint, sums: SumRounds) -> Checkpoint:
+        """Figures of the last round's model, where measuring rides along with training."""
+        after, figures = sums.measured(state)
+        self._measured_late(state.round, figures)
+        after.save(self.folder.checkpoint)
+        return after
+
+    def _measured_late(self, round_: int, figures: Mapping[str, Any]) -> None:
+        """Figures of a round's model, which came with the next one."""
+        if not figures:
+            return
+        self.folder.add_figures(round_, figures)
+        score = with_margin(figures[self.task.score], figures.get(f"{self.task.score}_margin"))
+        say(f"{_named(round_, self.settings.rounds)}: {self.task.score} {score}")
+
+    def _memory(self) -> dict[str, Any]:
+        return {**self.strategy.memory(), **(self.sums.memory() if self.sums else {})}
+
+    def _due(self, round_: int) -> bool:
+        """Whether the model of this round is measured."""
+        when = self.settings.federation.measure
+        every = int(when.removeprefix("every:")) if when.startswith("every:") else 1
+        return round_ == self.settings.rounds or (when != "last" and round_ % every == 0)
 
     def _merged(self, state: Checkpoint, start: float) -> Pending:
         """Train and merge the next round, or take up one whose noise is drawn already."""
@@ -170,6 +208,8 @@ class Rounds:
             yield from exchange(self.grid, [message], max(0.0, end - time.monotonic()))
 
     def _measure(self, state: Checkpoint) -> MetricRecord | None:
+        if self.sums is not None or not self._due(state.round):
+            return None
         configured = self.strategy.configure_evaluate(state.round, to_arrays(state.parts), ConfigRecord(), self.grid)
         return self.strategy.aggregate_evaluate(state.round, self._exchange(configured))
 
@@ -202,10 +242,16 @@ class Rounds:
     def _line(self, row: dict[str, Any], clients: Iterable[Mapping[str, Any]] = ()) -> str:
         score = row[self.task.score]
         shown = "not measured" if score is None else with_margin(score, row.get(f"{self.task.score}_margin"))
-        name = "before training" if row["round"] == 0 else f"round {row['round']}/{self.settings.rounds}"
+        name = _named(row["round"], self.settings.rounds)
         lost = [f"client {c['partition']}: {c['reason']}" for c in clients if c["status"] in ("failed", "refused")]
         failed = f", {row['failed']} failed ({'; '.join(lost[:SHOWN])})" if lost else ""
+        if self.sums is not None:
+            return f"{name}: the sum of {row['clients']} clients, {row['seconds']:.1f} s{failed}"
         return f"{name}: {self.task.score} {shown}, {row['seconds']:.1f} s{failed}"
+
+
+def _named(round_: int, rounds: int) -> str:
+    return "before training" if round_ == 0 else f"round {round_}/{rounds}"
 
 
 def spent(strategy: FederatedLora, settings: Settings) -> float | None:
@@ -282,10 +328,12 @@ def _federation(settings: Settings, joined: Joined, name: str) -> Federation:
         strategy=settings.strategy,
         head=head_mode(settings, joined.card.head_init),
         codec=settings.wire.codec,
-        counts=settings.privacy.unit == "none" or settings.privacy.share_metrics,
+        counts=settings.federation.sum == "plain"
+        and (settings.privacy.unit == "none" or settings.privacy.share_metrics),
         mechanism=find_for_clients(settings.privacy, len(joined.members), settings.federation.fraction, settings.rounds)
-        if settings.privacy.unit == "client"
+        if settings.privacy.unit == "client" and settings.privacy.noise == "local"
         else None,
+        summed=settings.federation.sum != "plain",
         test_seed=settings.privacy.test_seed,
     )
 

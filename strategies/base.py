@@ -38,6 +38,7 @@ from strategies.replies import (
     reason,
     totals,
 )
+from strategies.sums import SumOfWords
 
 INFO, WARNING = 20, 30
 
@@ -58,6 +59,7 @@ class FederatedLora(Strategy):
         self.rows: list[ClientRow] = []
         self.diagnostics: dict[str, Any] = {}
         self._arrays: Parts = {}
+        self.words: SumOfWords | None = None  # where the round's replies are words of a sum
         self._joined: dict[int, int] = {}  # by client: the last round of which its reply was merged
         self._measuring: list[tuple[Message, Member]] = []
         self._packed: dict[tuple[tuple[Part, ...], tuple[int, ...] | None], ArrayRecord] = {}
@@ -132,6 +134,25 @@ class FederatedLora(Strategy):
         outgoing = self._outgoing(server_round)
         return outgoing if self.one_by_one else list(outgoing)
 
+    def configure_sum(
+        self, server_round: int, arrays: ArrayRecord, plans: Mapping[Member, Plan], record: Mapping[str, Any]
+    ) -> list[Message]:
+        """One message for each member of a sum, with what it needs to know of that."""
+        self._arrays, self._packed = to_parts(arrays), {}
+        self._replies = RoundReplies(server_round, self.federation.layout)
+        self._compared = Diagnostics(self.federation.layout, self._arrays, self.federation.seed)
+        found = []
+        for member, plan in plans.items():
+            message = self._message(plan, member, messages.TRAIN)
+            message.content[messages.SUM] = ConfigRecord(dict(record))
+            self._replies.ask(member.partition, message, plan)
+            if plan.trains:
+                self.protection.asked(member.partition)
+            if record["measure"]:
+                self.protection.asked_to_measure(member.partition)
+            found.append(message)
+        return found
+
     def _outgoing(self, server_round: int) -> Iterator[Message]:
         for member in self.sample(server_round):
             plan = self.plan(server_round, member)
@@ -152,7 +173,7 @@ class FederatedLora(Strategy):
         Guaranteed: the result does not depend on the order of the replies; no reply counts
         twice; one that is refused changes nothing. Raises if fewer than the quorum answered.
         """
-        total = len(self.sample(server_round))
+        total = len(self.federation.members if self.words is not None else self.sample(server_round))
         plan = self.plan(server_round, min(self.federation.members))
         merger = self.protection.merger(self.federation, plan, self._arrays, self.merger)
         for reply in replies:
@@ -172,7 +193,7 @@ class FederatedLora(Strategy):
         self._require_quorum(server_round)
         joined = {row.partition: server_round for row in self.rows if row.status == "merged"}
         self._joined |= joined
-        if not joined and not self.protection.noisy:
+        if self.words is not None or (not joined and not self.protection.noisy):
             return None, totals(self.rows)
         self._arrays = {**self._arrays, **merger.result(self._arrays)}
         return to_arrays(self._arrays), totals(self.rows)
@@ -187,6 +208,8 @@ class FederatedLora(Strategy):
             status, why = messages.report(reply.content)
             spending = messages.privacy_spending(reply.content)
             row.epsilon = self.protection.heard(row.partition, spending, trained=status == "done")
+            if self.words is not None:
+                self.protection.measured(row.partition, messages.privacy_spending(reply.content, messages.HOLDOUT))
             if status == "abstained":
                 row.status, row.reason = "abstained", why
                 return
@@ -197,6 +220,10 @@ class FederatedLora(Strategy):
             row.status, row.reason = "refused", f"malformed reply ({type(error).__name__})"
 
     def _merge(self, content: RecordDict, plan: Plan, row: ClientRow, merger: Merger) -> None:
+        if self.words is not None:
+            self.words.take(row.partition, messages.get_payload(content))
+            row.upload_values, row.status, row.reason = self.words.total.shape.values, "merged", ""
+            return
         payload = payload_of(content, plan, self.federation.layout)
         if not self.slots_fit(plan, payload):
             raise BractError("the payload's slots are not those of the plan")

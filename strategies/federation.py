@@ -39,6 +39,7 @@ class Federation:
     counts: bool = True  # clients tell their exact numbers of examples and their losses
     strategy: StrategySettings = field(default_factory=StrategySettings)  # what the method itself is told
     mechanism: Mechanism | None = None  # what protects whole clients, where the server is to do that
+    summed: bool = False  # the server sees sums over clients alone
     test_seed: str = ""  # of that mechanism's noise and sampling: for tests alone
 
 

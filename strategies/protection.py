@@ -60,6 +60,8 @@ class Protection(Protocol):
 
 def protection_of(federation: Federation) -> Protection:
     """The server's where it has a mechanism, else the clients' own."""
+    if federation.summed:
+        return InSums()
     if federation.mechanism is None:
         return ByClients()
     return ClientLevelDP(federation.mechanism, federation.test_seed)
@@ -168,3 +170,17 @@ class ByClients:
         """Take up all of it again."""
         self._training.recall(memory.get("privacy", {}), memory.get("unheard", {}))
         self._measuring.recall(memory.get("measured", {}), memory.get("unmeasured", {}))
+
+
+class InSums(ByClients):
+    """Each client protects what is in a sum that nobody sees into. All take part in every round.
+
+    Guaranteed: a round that a client was asked for counts as spent, whatever became of it.
+    """
+
+    needs_quorum = False  # a sum over too few is not released, and the run goes on
+    needs_own_rounds = "a sum that nobody sees into"
+
+    def sample(self, server_round: int, federation: Federation) -> list[Member]:
+        """All of them."""
+        return sorted(federation.members)

@@ -180,6 +180,35 @@ def find_for_measuring(
     )
 
 
+def find_for_sum(
+    privacy: PrivacySettings,
+    train: TrainSettings,
+    rounds: int,
+    records: int | None = None,
+    *,
+    largest_delta: float | None = None,
+) -> Mechanism:
+    """The mechanism of a sum over all clients, to which each adds its share of the noise: a step in each of `rounds`.
+
+    One public sampling rate for all, so that the mechanism is one and the same. `records`: those of the client whose
+    word this is; None for the server, which does not know them.
+    """
+    if records is not None:
+        require_delta(privacy.delta, records, "the client's examples", largest_delta)
+    sigma = _noise(privacy, train.rate, rounds, "rounds or train.rate")
+    return Mechanism(
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        accountant=privacy.accountant,
+        clip=privacy.clip,
+        sigma=sigma,
+        rate=train.rate,
+        batch=train.batch,
+        steps=1,
+        rounds=rounds,
+    )
+
+
 def find_for_clients(privacy: PrivacySettings, clients: int, fraction: float, rounds: int) -> Mechanism:
     """The mechanism that spends the target over `rounds` rounds, each of a Poisson sample of so many clients.
 

@@ -37,6 +37,7 @@ class PrivacySpending:
     uses: tuple[tuple[float, float, float], ...]  # sigma, sampling rate, steps
     limit: float | None = None  # what the node's operator allows for the lifetime of the data
     unheard: int | None = None  # rounds of those that are only supposed; None: all are known
+    honest: int = 0  # members whose shares make up the noise, where clients share it; 0: it is the client's own
 
     def with_unheard(self, rounds: int, delta: float, accountant: Accountant) -> "PrivacySpending":
         """The same with so many rounds more, in which the client was asked to train and did not answer.
@@ -63,6 +64,8 @@ class PrivacySpending:
             "uses": [list(use) for use in self.uses],
             "limit": self.limit,
         }
+        if self.honest:
+            found["honest"] = self.honest
         if self.unheard is not None:
             found |= {"uses": found.pop("uses"), "unheard": self.unheard}  # in the order of earlier statements
         return found
@@ -73,11 +76,12 @@ class PrivacySpending:
         try:
             numbers = {name: None if value[name] is None else float(value[name]) for name in NUMBERS}
             uses = tuple((float(sigma), float(rate), float(steps)) for sigma, rate, steps in value["uses"])
+            honest = int(value.get("honest", 0))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BractError(f"the reply's privacy line cannot be read ({type(error).__name__})") from error
-        known = [number for row in (numbers.values(), *uses) for number in row if number is not None]
+        known = [honest, *(number for row in (numbers.values(), *uses) for number in row if number is not None)]
         if not all(0 <= number < TOO_LARGE for number in known):
             raise BractError("the reply's privacy line is out of bounds")
         if any(numbers[name] is None for name in NUMBERS if name not in MAY_LACK):
             raise BractError("the reply's privacy line lacks a number")
-        return PrivacySpending(**numbers, uses=uses)  # type: ignore[arg-type]  # that none lacks was checked
+        return PrivacySpending(**numbers, uses=uses, honest=honest)  # type: ignore[arg-type]  # that none lacks was checked

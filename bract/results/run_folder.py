@@ -114,6 +114,11 @@ class RunFolder:
         """The rows so far."""
         return read_rows(self.path / "rounds.jsonl")
 
+    def add_figures(self, round_: int, figures: Mapping[str, Any]) -> None:
+        """Put figures into the row of a round that is there already: they came with a later one."""
+        rows = [{**row, **figures} if row["round"] == round_ else row for row in self.rounds()]
+        write_text(self.path / "rounds.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
     def forget_after(self, round_: int) -> None:
         """Drop rows of rounds later than this one: they came after the checkpoint."""
         for name in ("rounds.jsonl", "clients.jsonl", "pictures.jsonl"):

@@ -23,6 +23,7 @@ class Method:
     keeps_b: bool = False  # B stays with the client, unless strategy.local-b = passed
     head: Head | None = None  # what `lora.head = auto` means; None: that depends on how the head starts
     no_sum: str = ""  # why its merge is no sum of updates that noise could be added to
+    no_secure_sum: str = ""  # why its merge is no sum of numbers that nobody may see one by one
 
     @property
     def unequal(self) -> bool:
@@ -53,12 +54,14 @@ METHODS: tuple[Method, ...] = (
         "strategies.hetlora:HetLoRA",
         options=("gamma", "penalty", "min-rank"),
         ranks="whole",
+        no_secure_sum="weighs and prunes by what each client sent",
     ),
     Method(
         "flexlora",
         "strategies.flexlora:FlexLoRA",
         ranks="whole",
         no_sum="merges products, which are no sum of updates that noise could be added to",
+        no_secure_sum="merges products, which are no sum of parts",
     ),
 )
 DEFAULT = "ffa"

@@ -76,6 +76,35 @@ class FederationSettings:
         600.0, "0.1", "seconds to wait: for nodes to join, and for a round", example=3600.0, low=1
     )
     quorum: Finite = setting(0.5, "0.1", "share of the sampled that must answer", example=0.8, low=0, high=1)
+    sum: Literal["plain", "secure", "unmasked"] = setting(
+        "plain",
+        "0.2",
+        "plain: the server sees each client's update; secure: it sees their sum alone; unmasked: the same numbers "
+        "without masks, to compare with, in simulation",
+        example="secure",
+    )
+    colluders: StrictInt = setting(
+        0,
+        "0.2",
+        "clients of a secure sum that may work for the server; 0: a fifth, at least one",
+        example=2,
+        low=0,
+    )
+    survivors: StrictInt = setting(
+        0,
+        "0.2",
+        "clients whose parts must arrive, or nothing of a secure sum is released; 0: four fifths",
+        example=8,
+        low=0,
+    )
+    measure: Written = setting(
+        "auto",
+        "0.2",
+        "when clients measure: auto: after every round; every:5: after each fifth and the last; last",
+        example="every:5",
+        pattern=r"auto|last|every:[1-9]\d{0,5}",
+        form="auto, last or every:5",
+    )
     ranks: Written = setting(
         "auto",
         "0.1",
@@ -205,6 +234,15 @@ class TrainSettings:
     )
     lr_ratio: Finite = setting(5.0, "0.1", "multiplies the learning rate of B", example=1.0, low=0)
     optimizer: Literal["adamw", "sgd"] = setting("adamw", "0.1", "fresh in every round", example="sgd")
+    rate: Finite = setting(
+        0.16,
+        "0.2",
+        "where noise is shared: the share of each client's examples that a step draws, the same for all and public; "
+        "train.batch is then about how many these are, by which sums are divided",
+        example=0.05,
+        low=1e-6,
+        high=1,
+    )
     engine: Literal["auto", "opacus", "fused"] = setting(
         "auto", "0.1", "what computes gradients; auto: fused if exact", example="opacus"
     )
@@ -254,6 +292,13 @@ class PrivacySettings:
         "all: one clip over everything that trains; head: the factors and the head each for themselves",
         example="head",
     )
+    noise: Literal["local", "shared"] = setting(
+        "local",
+        "0.2",
+        "local: each client's noise protects it alone; shared: all clients' noise together protects each, in a sum "
+        "that is secure and takes one step a round",
+        example="shared",
+    )
     accountant: Accountant = setting("prv", "0.1", "how epsilon is counted; prv is tight", example="rdp")
     joins: StrictInt = setting(
         0, "0.1", "rounds that a client may join, for which its noise is set; 0: all", example=3, low=0
@@ -276,6 +321,22 @@ class PrivacySettings:
     def by_clients(self) -> bool:
         """Whether clients protect their own data, towards the server too."""
         return self.unit in ("example", "person")
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """The server's own steps, where clients send sums of gradients (privacy.noise = shared)."""
+
+    optimizer: Literal["sgd", "momentum", "adam"] = setting(
+        "momentum", "0.2", "what the server steps with", example="adam"
+    )
+    lr: Finite = setting(
+        0.0,
+        "0.2",
+        "learning rate of A and of the head; train.lr-ratio times as much for B; 0: 2.4, for adam 0.004",
+        example=1.0,
+        low=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -315,6 +376,7 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     wire: WireSettings = field(default_factory=WireSettings)
     run: RunSettings = field(default_factory=RunSettings)
 

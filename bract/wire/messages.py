@@ -14,6 +14,10 @@ from bract.privacy.spending import PrivacySpending
 # Message types. Flower routes them by these strings.
 JOIN = "query.join"
 HEAD = "query.head"
+KEYS = "query.keys"
+DEAL = "query.deal"
+CONFIRM = "query.confirm"
+UNMASK = "query.unmask"
 TRAIN = "train"
 EVALUATE = "evaluate"
 
@@ -23,6 +27,8 @@ PAYLOAD = "payload"
 REPORT = "report"
 METRICS = "metrics"
 PRIVACY = "privacy"
+HOLDOUT = "holdout"  # the same as `privacy`, of held-out examples, where measuring rides along
+SUM = "sum"  # what a secure sum needs beside these
 
 LINE = "line"  # the entry of the record of privacy
 
@@ -81,9 +87,9 @@ def spending_record(spending: PrivacySpending) -> ConfigRecord:
     return ConfigRecord({LINE: json.dumps(spending.to_json())})
 
 
-def privacy_spending(content: RecordDict) -> PrivacySpending | None:
-    """What the client's ledger says of this run; None where there is no privacy."""
-    record = content.get(PRIVACY)
+def privacy_spending(content: RecordDict, of: str = PRIVACY) -> PrivacySpending | None:
+    """What the client's ledger says of this run; None where there is no privacy. `of` is the record's name."""
+    record = content.get(of)
     if record is None:
         return None
     try:

@@ -93,7 +93,9 @@ def measuring_of(policy: Policy | None, settings: Settings) -> str:
     if wish == "nothing" or (policy is not None and policy.privacy.measuring == "nothing"):
         return "nothing"
     if not settings.privacy.by_clients:
-        return "exact"
+        stronger = settings.privacy.unit == "client" and settings.privacy.noise == "shared"
+        # Whole clients' noise is not for figures, and an operator who wants noise in them gets it or nothing.
+        return "nothing" if stronger and policy is not None and policy.privacy.measuring != "exact" else "exact"
     if policy is None:
         return "exact" if wish == "auto" else wish
     return policy.privacy.measuring if wish == "auto" else wish
@@ -107,6 +109,8 @@ def _of_the_run(policy: Policy, settings: Settings) -> list[str]:
         found.append(f"model.name = {settings.model.name!r} is not allowed; {', '.join(allow.models) or 'none'} is")
     if settings.lora.rank > allow.largest_rank:
         found.append(f"lora.rank = {settings.lora.rank}: at most {allow.largest_rank} is allowed")
+    if policy.peers.require_sum and settings.federation.sum != "secure":
+        found.append(f"federation.sum = {settings.federation.sum!r}: only secure is allowed")
     if settings.train.batch < allow.smallest_batch:
         found.append(f"train.batch = {settings.train.batch}: at least {allow.smallest_batch} is asked for")
     return found
@@ -114,7 +118,8 @@ def _of_the_run(policy: Policy, settings: Settings) -> list[str]:
 
 def _of_privacy(policy: Policy, settings: Settings) -> list[str]:
     asked, wish, found = policy.privacy, settings.privacy, []
-    if UNITS.index(wish.unit) < UNITS.index(asked.unit):
+    whole = wish.unit == "client" and wish.noise == "shared"  # towards the server, too: more than examples or persons
+    if UNITS.index(wish.unit) < UNITS.index(asked.unit) and not whole:
         found.append(f"privacy.unit = {wish.unit!r}: should be {' or '.join(UNITS[UNITS.index(asked.unit) :])}")
     if wish.unit == "person" and not policy.data.user:
         found.append("privacy.unit = 'person': this node's data do not say whose an example is")

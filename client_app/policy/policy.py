@@ -72,6 +72,15 @@ class Privacy:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Peers:
+    roster: AbsolutePath = ""
+    colluders: int = 1
+    honest: int = 2
+    noise: str = "auto"
+    require_sum: StrictBool = False
+
+
+@dataclass(frozen=True, config=STRICT)
 class Log:
     """What the node writes down for its operator."""
 
@@ -85,7 +94,12 @@ class Policy:
     data: Data = field(default_factory=Data)
     allow: Allow = field(default_factory=Allow)
     privacy: Privacy = field(default_factory=Privacy)
+    peers: Peers = field(default_factory=Peers)
     log: Log = field(default_factory=Log)
+
+    @property
+    def full_noise(self) -> bool:
+        return self.peers.noise == "full" or (self.peers.noise == "auto" and not self.peers.roster)
 
     @property
     def limit(self) -> Limit:

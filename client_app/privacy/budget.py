@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,15 +14,25 @@ from bract.faults import public_words
 from bract.log import log
 from bract.privacy import lifetime
 from bract.privacy.accounting import SLACK, Use
-from bract.privacy.mechanism import Mechanism, find, find_for_measuring
+from bract.privacy.mechanism import Mechanism, find, find_for_measuring, find_for_sum
 from bract.privacy.noise import SecureNoise, process_noise
 from bract.privacy.spending import Limit
 from bract.settings.schema import Settings
-from bract.wire.messages import METRICS, PAYLOAD, PLAN, PRIVACY, REPORT, get_payload, payload_record, spending_record
-from bract.wire.plan import KEY, Plan
+from bract.wire.messages import (
+    HOLDOUT,
+    METRICS,
+    PAYLOAD,
+    PRIVACY,
+    REPORT,
+    get_payload,
+    payload_record,
+    spending_record,
+)
+from bract.wire.plan import Plan
 from client_app.privacy.body import Body
-from client_app.privacy.ledger import Entry, Lane, Ledger, request_digest
+from client_app.privacy.ledger import Entry, Lane, Ledger
 from client_app.privacy.shelf import opened
+from client_app.request import digest_of
 
 WARNING = 30
 
@@ -56,11 +66,15 @@ class Account:
     split: str = ""  # the way in which examples are held out
     server: str = "simulation"  # who asks, as the node's operator knows it
     largest_delta: float | None = None  # the operator's word; None: a tenth of one in the number of records
+    honest: int = 0  # members whose shares make up the noise, where clients share it; 0: it is all the client's own
+    roster: bool = False  # whether they are known by a roster
 
     def training(self, plan: Plan) -> Mechanism:
         """What this run's settings mean for this client; the same in every round with these directives."""
         privacy = self.settings.privacy
         rounds = privacy.joins or self.settings.rounds
+        if privacy.noise == "shared":
+            return find_for_sum(privacy, self.settings.train, rounds, self.records, largest_delta=self.largest_delta)
         return find(privacy, self.settings.train, self.records, rounds, plan.do, largest_delta=self.largest_delta)
 
     def measuring(self, sums: int) -> Mechanism:
@@ -99,7 +113,8 @@ class Account:
         entries = ledger.of(entry.federation, entry.lane)
         uses, secret = [Use(e.sigma, e.rate, e.steps) for e in entries], not any(e.seeded for e in entries)
         limit = self.limit.epsilon if self.limit and not self.body.own else None
-        reply[PRIVACY] = spending_record(mechanism.spending(uses, len(entries), secret=secret, limit=limit))
+        spending = mechanism.spending(uses, len(entries), secret=secret, limit=limit)
+        reply[PRIVACY] = spending_record(replace(spending, honest=self.honest))
         return reply
 
 
@@ -128,7 +143,7 @@ def charged(
     entry = Entry(
         plan.federation,
         plan.round,
-        request_digest(str(content[PLAN][KEY]).encode(), get_payload(content).tobytes()),
+        digest_of(content),
         mechanism.sigma,
         mechanism.rate,
         mechanism.steps,
@@ -139,6 +154,8 @@ def charged(
         unit=account.settings.privacy.unit,
         server=account.server,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
+        honest=account.honest,
+        roster=account.roster,
     )
     with opened(account.body, account.limit) as ledger:
         known = ledger.find(entry.federation, entry.round, entry.request, lane)
@@ -178,9 +195,12 @@ def abstained(reason: str) -> RecordDict:
     return RecordDict({REPORT: ConfigRecord({"status": "abstained", "reason": reason})})
 
 
+KINDS = (REPORT, PRIVACY, HOLDOUT)  # a reply's records of words
+
+
 def packed(reply: RecordDict) -> bytes:
     """A reply as bytes: a line of JSON, and the payload."""
-    words: Any = {name: dict(reply.config_records[name]) for name in (REPORT, PRIVACY)}
+    words: Any = {name: dict(reply.config_records[name]) for name in KINDS if name in reply}
     if METRICS in reply:
         words[METRICS] = dict(reply.metric_records[METRICS])
     payload = get_payload(reply).tobytes() if PAYLOAD in reply else b""
@@ -191,7 +211,7 @@ def unpacked(data: bytes) -> RecordDict:
     """The reply of `packed`."""
     line, _, payload = data.partition(b"\n")
     words = json.loads(line)
-    reply = RecordDict({name: ConfigRecord(words[name]) for name in (REPORT, PRIVACY)})
+    reply = RecordDict({name: ConfigRecord(words[name]) for name in KINDS if name in words})
     if METRICS in words:
         reply[METRICS] = MetricRecord(words[METRICS])
     if payload:

@@ -30,6 +30,7 @@ VERSION = 2
 BEFORE = "version 1"  # the way to hold out of entries of before lanes: they count for both
 Lane = Literal["train", "holdout"]
 LANES: tuple[Lane, ...] = ("train", "holdout")
+UNITS = ("example", "person", "client")  # each is a part of the next
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Entry:
     unit: str = "example"
     server: str = ""
     time: str = ""  # UTC
+    honest: int = 0  # members whose shares make up the noise, where clients share it; 0: it is all the client's own
+    roster: bool = False  # whether the node knew the other members by its operators' roster
 
     @property
     def use(self) -> Use:
@@ -59,7 +62,7 @@ class Entry:
         """For a limit that holds for each `unit`.
 
         What protects examples bounds nothing for a person, who may have any number of them: that is no noise. What
-        protects persons protects a single example less: with it, or without it, a person's part in a step may be any
+        protects persons, or the whole client, protects a single example less: with it, or without it, a person's part in a step may be any
         two vectors as long as the clip, twice the clip apart. Let A be the release with a sampled vector of twice the
         clip, B the one without. At every factor of at least 1 the hockey-stick divergence of the two releases, either
         way, is at most that of A and B (by advanced joint convexity, https://arxiv.org/abs/1807.01647, theorem 2). A
@@ -69,7 +72,7 @@ class Entry:
         use = self.use
         if unit == self.unit:
             return use
-        if unit == "person":
+        if UNITS.index(unit) > UNITS.index(self.unit):
             return use._replace(sigma=0.0)
         return use._replace(sigma=use.sigma / 2, steps=2 * use.steps)
 
@@ -77,6 +80,8 @@ class Entry:
     def key(self) -> bytes:
         """Tells it from every other spending; when it was and at whose server is no part of that."""
         told = {name: value for name, value in asdict(self).items() if name not in ("server", "time")}
+        if not self.honest:  # as before there was such noise
+            del told["honest"], told["roster"]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

@@ -111,6 +111,21 @@ class PrivateGradients:
             self._spend_time(examples)
         return self._noisy(total), loss
 
+    def clipped_sum(self, examples: Examples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of a whole draw, without noise: private data, which nobody may see but as a part of a noisy sum.
+
+        What is computed at once is summed in float32, and these sums in float64.
+        """
+        total = np.zeros(self._flat.size)
+        self._engine.start()
+        for some in self._split(examples, rows):
+            part = self._flat.zeros()
+            self._engine.add(examples, some, part, self._clip.scales, self._whose(examples, some))
+            total += part.cpu().numpy()
+        if not len(rows):
+            self._spend_time(examples)
+        return total if self._flat.inside is None else total * self._flat.inside.cpu().numpy()
+
     def _spend_time(self, examples: Examples) -> None:
         """As long as an average draw takes, with nothing to show for it: an empty one must not be told by its time."""
         rows, scratch = np.arange(min(len(examples), round(self._mechanism.batch))), self._flat.zeros()

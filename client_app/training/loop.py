@@ -107,3 +107,31 @@ def train(
         means = {part: mean[span] for part, span in flat.spans.items()}
     seconds = time.perf_counter() - start
     return Trained(len(examples), phase.steps, float(loss_sum) / max(drawn, 1), seconds, means, source.head_share)
+
+
+def clipped_sum(
+    model: LoraModel,
+    examples: Examples,
+    settings: TrainSettings,
+    phase: Phase,
+    *,
+    losses: Losses,
+    pad: int,
+    private: Private,
+) -> dict[Part, NDArray[np.float64]]:
+    """The clipped gradients of one draw at the model as it stands, added up by part. No noise is on them.
+
+    Nothing of the model changes. It is one of the steps that were charged.
+    """
+    private.take(1)
+    model.requires_grad_(False)
+    flat = FlatBuffer(model, phase.parts, phase.slots)
+    for view in flat.views:
+        view.parameter.requires_grad_(True)
+    require_independent(model, pad=pad)
+    with select_engine(settings, model, flat, losses=losses, pad=pad) as engine:
+        source = PrivateGradients(engine, flat, private.mechanism, private.noise, per_person=private.per_person)
+        (rows,) = source.draws(examples, 1)
+        total = source.clipped_sum(examples, rows)
+    model.requires_grad_(False)
+    return {part: total[span] for part, span in flat.spans.items()}

@@ -1,0 +1,340 @@
+"""A member's contribution to a round's sum, from the message to the masked words that leave.
+
+check -> load -> charge -> measure -> train -> whole numbers, noise -> mask -> keep -> send
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+from bract.adapter.layout import Part
+from bract.directives.directive import Slots
+from bract.errors import PublicError, public
+from bract.models.lora_model import LoraModel
+from bract.privacy.discrete_gaussian import discrete_gaussian
+from bract.privacy.mechanism import Mechanism
+from bract.privacy.noise import SecureNoise
+from bract.secure_sum import vector
+from bract.secure_sum.masks import Context, mask
+from bract.secure_sum.rounds import FIGURE, Figures, RoundOfSum, exact_figures, figure_names, in_steps, mechanism_of
+from bract.secure_sum.vector import Words
+from bract.tasks.task import summed
+from bract.tasks.tokens import pad_id
+from bract.wire.messages import HOLDOUT, METRICS, PAYLOAD, PRIVACY, REPORT, SUM, get_payload, payload_record
+from bract.wire.plan import Plan
+from client_app.client import Client
+from client_app.engine.independence import require_independent
+from client_app.local_round import LocalRound, changes, declined, require_same_unit, select
+from client_app.measuring import export
+from client_app.privacy.budget import Account, Private, abstained, charged, packed, unpacked
+from client_app.privacy.measuring import parts
+from client_app.request import Request, decode, digest_of, load_parts, own_state, parts_of
+from client_app.secure_sum.memory import Agreed, Memory
+from client_app.training.loop import Phase, clipped_sum
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a message asks of a member in a round of a sum, beside its plan."""
+
+    number: int
+    members: tuple[int, ...]  # those that are asked, by their places
+    measure: bool
+    union: Slots | None  # slots that any member sends (None: all)
+
+    @staticmethod
+    def of(content: RecordDict, agreed: Agreed, client: Client) -> "Asked":
+        """Read, checked against what was agreed."""
+        record, parameters = content.config_records[SUM], agreed.parameters
+        number, members, measure, union = (record.get(name) for name in ("number", "asked", "measure", "slots"))
+        if type(number) is not int or not parameters.serves(number):
+            raise PublicError("the set-up has no keys for this round")
+        if not isinstance(members, list) or any(type(one) is not int for one in members):
+            raise PublicError("the message does not say who is asked")
+        asked = tuple(int(one) for one in members)  # type: ignore[arg-type]  # each was looked at
+        if list(asked) != sorted(set(asked)) or not set(asked) <= set(range(len(parameters.members))):
+            raise PublicError("those that are asked are not members, each once")
+        if parameters.members.index(client.partition) not in asked or len(asked) < parameters.survivors:
+            raise PublicError(f"at least {parameters.survivors} members are asked, and this one among them")
+        slots: Slots | None = None
+        if union is not None:
+            slots = np.array(union, dtype=np.int64)
+            if (np.diff(slots) <= 0).any() or not ((slots >= 0) & (slots < client.layout.slots)).all():
+                raise PublicError("the slots of the sum should rise, within the layout")
+        return Asked(number, asked, bool(measure), slots)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a member stands in a round."""
+
+    client: Client
+    agreed: Agreed
+    asked: Asked
+    request: Request
+    content: RecordDict
+
+    @property
+    def plan(self) -> Plan:
+        """What it is to do."""
+        return self.request.plan
+
+    @property
+    def mine(self) -> int:
+        """Its place among the members."""
+        return self.agreed.parameters.members.index(self.client.partition)
+
+    @property
+    def sum(self) -> RoundOfSum:
+        """What the sum is of, by the settings that all have."""
+        count = sum(self.client.layout.size(part, self.asked.union) for part in self.plan.sends)
+        return RoundOfSum.of(self.client.settings, len(self.agreed.keys), count)
+
+    @property
+    def shares_noise(self) -> bool:
+        """Whether it adds its share of the noise alone: if the run is so and its node's operator trusts its peers."""
+        policy = self.client.policy
+        return self.client.settings.privacy.noise == "shared" and (policy is None or not policy.full_noise)
+
+    @property
+    def account(self) -> Account:
+        """Whose budget it spends, and on how many others that rests."""
+        if not self.shares_noise:
+            return self.client.account
+        signed = self.client.policy is not None and bool(self.client.policy.peers.roster)
+        return replace(self.client.account, honest=self.agreed.parameters.honest, roster=signed)
+
+    def share(self, deviation: float) -> float:
+        """Of a noise with this deviation, what this member adds."""
+        return deviation / math.sqrt(self.agreed.parameters.honest) if self.shares_noise else deviation
+
+
+def contribute(client: Client, content: RecordDict) -> RecordDict:
+    """A member's reply in a round: its masked words, or why there are none.
+
+    Guaranteed: before anything is computed the round is written down, with what was asked; it is answered once, and
+    asked again with the very same bytes. Another request for the same number, or for an older one, is refused.
+    """
+    request = decode(content, client.layout, client.rank, client.partition)
+    if SUM not in content.config_records:
+        raise PublicError("federation.sum: the message is not one of a secure sum")
+    memory = Memory(request.plan.federation, client.partition)
+    with memory.alone():
+        agreed = memory.agreed()
+        record = content.config_records[SUM]
+        if agreed is None or not agreed.print or agreed.print != record.get("print"):
+            return abstained("it has not agreed on this set-up, or has lost it")
+        with public():
+            asked = Asked.of(content, agreed, client)
+        place = Place(client, agreed, asked, request, content)
+        if asked.number < memory.newest().number:
+            return too_old(memory)
+        newest = memory.newest()
+        digest = digest_of(content)
+        if newest.number == asked.number and newest.request != digest:
+            return too_old(memory)
+        newest = memory.start(asked.number, digest, asked.members)
+        if (kept := memory.reply()) is not None:
+            return unpacked(kept)
+        reply, context = _made(place)
+        memory.keep_reply(packed(reply))  # first: what is marked as sent can be sent again
+        memory.note(replace(newest, context=context.digest.hex(), sent=PAYLOAD in reply))
+    return reply
+
+
+def too_old(memory: Memory) -> RecordDict:
+    """This round's number was used for another request, or is behind the newest, which the server is told."""
+    found = abstained("it was asked for this round otherwise, or for a newer one, before")
+    found[REPORT]["newest"] = memory.newest().number  # type: ignore[index]  # a record that was just made
+    return found
+
+
+def _made(place: Place) -> tuple[RecordDict, Context]:
+    """The reply and what its masks are bound to."""
+    client, plan, agreed = place.client, place.plan, place.agreed
+    shape = place.sum.shape(client.layout, client.task)
+    model = get_payload(place.content).tobytes()
+    context = Context.of(place.asked.number, agreed.print, plan, model, place.asked.members, shape, place.asked.union)
+    net = client.model()
+    with own_state(plan, client.partition, client.layout) as kept:
+        require_same_unit(client, kept)
+        carried = load_parts(net, client.layout, place.request, kept, client.first())
+        figures = measured(place, net)
+        if not plan.trains:
+            if plan.keeps:
+                export(client, net, plan)
+            reply = RecordDict({REPORT: ConfigRecord({"status": "done"})})
+            return _masked(place, context, reply, np.zeros(0, dtype=np.int64), 0, figures), context
+        if why := declined(client, plan):
+            return abstained(why), context
+        local = LocalRound(client, plan, net, carried)
+        reply = _trained(place, context, local, figures)
+    return reply, context
+
+
+def _trained(place: Place, context: Context, local: LocalRound, figures: "Measured") -> RecordDict:
+    """The reply of a round that trains, charged where that costs privacy."""
+    client, settings = place.client, place.client.settings
+    privacy, per_person = settings.privacy, settings.privacy.per_person if settings.privacy.unit == "person" else 0
+
+    def plain() -> RecordDict:
+        values, weight = weighted_change(place, local)
+        return _masked(place, context, RecordDict({REPORT: ConfigRecord({"status": "done"})}), values, weight, figures)
+
+    def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
+        values, weight = np.zeros(0, dtype=np.int64), 0
+        if privacy.unit == "client":
+            values = client_change(place, local, mechanism, noise)
+        else:
+            private = replace(local, private=Private(mechanism, noise, privacy.clip_groups, per_person))
+            if privacy.noise == "shared":
+                values = gradients(place, private, noise)
+            else:
+                values, weight = weighted_change(place, private)
+        return _masked(place, context, RecordDict({REPORT: ConfigRecord({"status": "done"})}), values, weight, figures)
+
+    if privacy.unit == "none":
+        return plain()
+    if privacy.unit == "client":
+        members = len(place.agreed.keys)
+        return charged(place.account, "train", place.content, place.plan, lambda: mechanism_of(settings, members), work)
+    require_independent(local.model, pad=pad_id(client.shape.place))
+    return charged(place.account, "train", place.content, place.plan, lambda: place.account.training(place.plan), work)
+
+
+def weighted_change(place: Place, local: LocalRound) -> tuple[Integers, int]:
+    """What training changed, times the client's weight, and that weight."""
+    before, after, slots, trained = changes(local)
+    client, plan = place.client, place.plan
+    counted = client.settings.privacy.unit == "none" and client.settings.strategy.weights in ("auto", "examples")
+    weight = trained.examples if counted else 1
+    dense = _dense(place, {part: after[part].astype(np.float64) - before[part] for part in plan.sends}, slots)
+    with public():
+        return place.sum.grid.encode(weight * dense), weight
+
+
+def gradients(place: Place, local: LocalRound, noise: SecureNoise) -> Integers:
+    """The clipped gradients of one draw, at the model that came down, with this member's share of the noise."""
+    client, private = place.client, local.private
+    assert private is not None  # noqa: S101 - it is called where examples are protected
+    slots = select(local, parts_of(local.model, client.layout))
+    found = clipped_sum(
+        local.model,
+        client.shard.train,
+        client.settings.train,
+        Phase(place.plan.trains, 1, slots),
+        losses=client.task.losses,
+        pad=pad_id(client.shape.place),
+        private=private,
+    )
+    dense = _dense(place, {part: found[part] for part in place.plan.sends}, slots)
+    return _with_noise(place, place.sum.grid.encode(dense), noise, private.mechanism.sigma)
+
+
+def client_change(place: Place, local: LocalRound, mechanism: Mechanism, noise: SecureNoise) -> Integers:
+    """The whole update, clipped, if this member's own secret coin takes it into the sample; and its share of the noise.
+
+    It trains in any case: an answer that comes at once would tell that it was not drawn.
+    """
+    drawn = bool(len(mechanism.sample(noise, 1)))
+    before, after, slots, _ = changes(local)
+    dense = _dense(place, {part: after[part].astype(np.float64) - before[part] for part in place.plan.sends}, slots)
+    scale = mechanism.scale(float(np.linalg.norm(dense))) if drawn else 0.0
+    return _with_noise(place, place.sum.grid.encode(scale * dense), noise, mechanism.sigma)
+
+
+def _with_noise(place: Place, values: Integers, noise: SecureNoise, sigma: float) -> Integers:
+    deviation = place.share(sigma * place.sum.sensitivity)
+    return values + discrete_gaussian(noise, deviation, len(values))
+
+
+def _dense(place: Place, vectors: dict[Part, NDArray[np.float64]], slots: Slots | None) -> NDArray[np.float64]:
+    """All parts that travel as one vector over the sum's slots; zeros where this member did not select."""
+    layout, union = place.client.layout, place.asked.union
+    if slots is not None and union is not None and not np.isin(slots, union).all():
+        raise PublicError("this member selects slots that the sum does not have")
+    found = []
+    for part in place.plan.sends:
+        vector = vectors[part]
+        if slots is not None and part != "head":
+            kept = np.zeros_like(vector)
+            where = layout.positions(part, slots)
+            kept[where] = vector[where]
+            vector = kept
+        found.append(vector if union is None or part == "head" else vector[layout.positions(part, union)])
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+# -- Measuring ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A member's figures as whole numbers, and what its ledger says of measuring, where that costs privacy."""
+
+    figures: Figures
+    spent: ConfigRecord | None = None
+
+
+def measured(place: Place, net: LoraModel) -> Measured:
+    """What this member holds out, of the model that came down: as a part of a sum alone, so no one sees it by itself."""
+    client, task = place.client, place.client.task
+    names = figure_names(task)
+    nothing = Measured(dict.fromkeys(names, 0))
+    if not place.asked.measure or client.measuring == "nothing" or not client.settings.data.holdout:
+        return nothing
+    held = client.shard.holdout
+    if client.measuring == "exact":
+        sums = summed(task.measure(net, held)) if len(held) else dict.fromkeys(names, 0.0)
+        return Measured(exact_figures({name: float(sums[name]) for name in names}, task))
+    account, persons = place.account, client.settings.privacy.unit == "person"
+
+    def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
+        rows = np.zeros((len(held), len(names)))
+        rows[:, 0] = 1.0
+        for i in range(len(held)):
+            one = task.measure(net, held.only(np.array([i])))
+            rows[i, 1:] = [parts(float(one[name][0]), task.sums[name]) for name in names[1:]]
+        if persons:
+            rows /= np.bincount(held.whose)[held.whose][:, None]
+        steps = in_steps(rows.sum(0))
+        deviation = place.share(mechanism.deviation * FIGURE)  # by rounding nothing moves a sum by more than it did
+        noisy = steps + discrete_gaussian(noise, deviation, len(steps))
+        found = {name: int(value) for name, value in zip(names, noisy, strict=True)}
+        return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(found)})  # type: ignore[arg-type]  # ints are fine
+
+    reply = charged(account, "holdout", place.content, place.plan, lambda: account.measuring(len(names)), work)
+    if METRICS not in reply:
+        return nothing
+    metrics = reply.metric_records[METRICS]
+    return Measured({name: int(metrics[name]) for name in names}, reply.config_records[PRIVACY])  # type: ignore[arg-type]  # it was made here
+
+
+def _masked(
+    place: Place, context: Context, reply: RecordDict, values: Integers, weight: int, measured_: Measured
+) -> RecordDict:
+    """The reply with its words, under masks unless the run is one without."""
+    client, agreed = place.client, place.agreed
+    shape = place.sum.shape(client.layout, client.task)
+    if not place.plan.trains:
+        values = np.zeros(shape.values, dtype=np.int64)
+    words = Words.of(shape, values, [weight, *measured_.figures.values()])
+    if client.settings.federation.sum == "secure":
+        number, secrets = place.asked.number, agreed.secrets
+        publics = _publics(agreed, number, place.asked.members)
+        mask(words, context, place.mine, secrets.mask(number), secrets.own(number), place.asked.members, publics)
+    reply[PAYLOAD] = payload_record(vector.packed(words, place.asked.number))
+    if measured_.spent is not None:
+        reply[HOLDOUT] = measured_.spent
+    return reply
+
+
+def _publics(agreed: Agreed, number: int, members: Iterable[int]) -> dict[int, bytes]:
+    at = number - agreed.parameters.first
+    return {member: agreed.key_of(member).masks[at] for member in members}

@@ -1,0 +1,22 @@
+"""The node's own registered key, which `bract node` hands to its trainer; no message names a path."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bract.secure_sum.roster import load_node_key
+
+VARIABLE = "BRACT_NODE_KEY"  # of the environment: an absolute path
+
+
+def node_key() -> ec.EllipticCurvePrivateKey | None:
+    """The key; None where the node was started without one."""
+    path = os.environ.get(VARIABLE, "")
+    return _loaded(path) if path else None
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: str) -> ec.EllipticCurvePrivateKey:
+    return load_node_key(Path(path))

@@ -1,0 +1,121 @@
+"""How a member helps to take the masks off a sum: shares of own secrets of those in it, of mask keys of those lost."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from flwr.app import ConfigRecord, RecordDict
+
+from bract.errors import BractError, PublicError, public
+from bract.secure_sum.confirmation import confirmed
+from bract.secure_sum.setup import SEALED
+from bract.wire.messages import SUM
+from client_app.client import Client
+from client_app.secure_sum.agreeing import parameters_of
+from client_app.secure_sum.memory import Agreed, Memory, Newest
+
+
+def confirm(client: Client, content: RecordDict) -> RecordDict:
+    """This member's signature under the survivors of a round: it will help to unmask these and no others."""
+    agreed, newest, memory = _round(client, content)
+    with memory.alone():
+        newest = _settled(memory, agreed, client, _survivors(content))
+        signature = agreed.secrets.run.sign(_statement(agreed, newest))
+    return RecordDict({SUM: ConfigRecord({"signature": signature})})
+
+
+def unmask(client: Client, content: RecordDict) -> RecordDict:
+    """Shares by which the server takes the masks off the sum over these survivors, and off nothing else.
+
+    Guaranteed: for each other member the share of one secret and never of both, in a round once and for all.
+    """
+    agreed, _, memory = _round(client, content)
+    with memory.alone():
+        newest = _settled(memory, agreed, client, _survivors(content))
+        if agreed.parameters.signed:
+            _require_confirmed(agreed, newest, content)
+        mine = agreed.parameters.members.index(client.partition)
+        with public():
+            shares = _shares(agreed, newest, mine, content)
+        found: dict[str, bytes] = {"shares": b"".join(shares)}
+        if mine in newest.survivors:
+            found["own"] = agreed.secrets.own(newest.number)
+    return RecordDict({SUM: ConfigRecord(found)})
+
+
+def _round(client: Client, content: RecordDict) -> tuple[Agreed, Newest, Memory]:
+    """The set-up and the round that are meant; PublicError if they are not the newest here."""
+    parameters = parameters_of(content, client)
+    memory = Memory(parameters.federation, client.partition)
+    with memory.alone():
+        agreed, newest = memory.agreed(), memory.newest()
+    if agreed is None or agreed.parameters != parameters or not agreed.print:
+        raise PublicError("this member has not agreed on this set-up, or has lost it")
+    if content.config_records[SUM].get("number") != newest.number or not newest.number:
+        raise PublicError(f"this round is not the newest here, which is {newest.number}")
+    return agreed, newest, memory
+
+
+def _survivors(content: RecordDict) -> tuple[int, ...]:
+    found = content.config_records[SUM].get("survivors")
+    if not isinstance(found, list) or not all(type(one) is int for one in found):
+        raise PublicError("the message names no survivors")
+    return tuple(found)  # type: ignore[arg-type]  # each was looked at
+
+
+def _settled(memory: Memory, agreed: Agreed, client: Client, survivors: Sequence[int]) -> Newest:
+    """The newest round with these survivors written down as its only ones; PublicError where they cannot be."""
+    newest = memory.newest()
+    asked, chosen = set(newest.asked), tuple(survivors)
+    mine = agreed.parameters.members.index(client.partition)
+    if list(chosen) != sorted(set(chosen)) or not set(chosen) <= asked or len(chosen) < agreed.parameters.survivors:
+        raise PublicError(
+            f"these survivors are not at least {agreed.parameters.survivors} of the members that were asked, each once"
+        )
+    if newest.survivors and newest.survivors != chosen:
+        raise PublicError("this round was to be unmasked for other survivors before")
+    if mine in chosen and not newest.sent:
+        raise PublicError("this member sent no vector in this round")
+    if not newest.survivors:
+        newest = replace(newest, survivors=chosen)
+        memory.note(newest)
+    return newest
+
+
+def _statement(agreed: Agreed, newest: Newest) -> bytes:
+    return confirmed(agreed.parameters, agreed.print, newest.number, newest.context, newest.survivors)
+
+
+def _require_confirmed(agreed: Agreed, newest: Newest, content: RecordDict) -> None:
+    """Raise PublicError unless so many members have signed these very survivors that no others can be signed, too."""
+    given = content.config_records[SUM].get("signatures")
+    members = content.config_records[SUM].get("signers")
+    if not isinstance(given, list) or not isinstance(members, list) or len(given) != len(members):
+        raise PublicError("the message carries no signatures")
+    right = set()
+    for member, signature in zip(members, given, strict=True):
+        if type(member) is not int or not 0 <= member < len(agreed.keys) or not isinstance(signature, bytes):
+            raise PublicError("a signature is none, or of no member")
+        try:
+            Ed25519PublicKey.from_public_bytes(agreed.key_of(member).run).verify(signature, _statement(agreed, newest))
+        except InvalidSignature:
+            raise PublicError(f"client {agreed.parameters.members[member]} has not signed these survivors") from None
+        right.add(member)
+    if len(right) < agreed.parameters.threshold:
+        raise PublicError(f"{len(right)} members have confirmed this round, {agreed.parameters.threshold} are needed")
+
+
+def _shares(agreed: Agreed, newest: Newest, mine: int, content: RecordDict) -> list[bytes]:
+    """From the boxes of all others that were asked: of each the one share that its lot allows."""
+    others = [member for member in newest.asked if member != mine]
+    boxes = content.config_records[SUM].get("boxes")
+    if not isinstance(boxes, bytes) or len(boxes) != SEALED * len(others):
+        raise BractError("the message does not carry a box of each other member that was asked")
+    found = []
+    for place, sender in enumerate(others):
+        box = boxes[SEALED * place : SEALED * (place + 1)]
+        public_key = agreed.key_of(sender).box
+        mask, own = agreed.secrets.opened(box, sender, mine, newest.number, public_key, agreed.print)
+        found.append(own if sender in newest.survivors else mask)
+    return found

@@ -1,0 +1,153 @@
+"""The set-up of a run's sums, as the server brings it about: it hands on keys and sealed boxes, and opens none."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bract.errors import BractError
+from bract.files import replacing
+from bract.secure_sum.setup import SEALED, Keys, Parameters, box_of, print_of
+from bract.wire import messages
+from server_app.progress import say
+from server_app.transport import exchange
+from strategies import Member
+from strategies.replies import reason
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What all members have agreed on, and the boxes of shares that they have sealed for each other."""
+
+    parameters: Parameters
+    keys: tuple[bytes, ...]
+    boxes: tuple[bytes, ...]
+
+    @cached_property
+    def print(self) -> bytes:
+        """Its digest."""
+        return print_of(self.parameters, self.keys)
+
+    @cached_property
+    def public(self) -> tuple[Keys, ...]:
+        """Members' public keys."""
+        return tuple(Keys.from_bytes(one, self.parameters) for one in self.keys)
+
+    def place(self, partition: int) -> int | None:
+        """A client's place among the members; None if it is none."""
+        members = self.parameters.members
+        return members.index(partition) if partition in members else None
+
+    def for_receiver(self, receiver: int, senders: Iterable[int], number: int) -> bytes:
+        """A round's boxes for one member, of all others that were asked."""
+        return b"".join(
+            box_of(self.boxes[sender], self.parameters, sender, receiver, number)
+            for sender in senders
+            if sender != receiver
+        )
+
+    def save(self, path: Path) -> None:
+        """Before its first round."""
+        arrays = {
+            f"{kind}.{i}": np.frombuffer(one, dtype=np.uint8)
+            for kind, every in (("keys", self.keys), ("boxes", self.boxes))
+            for i, one in enumerate(every)
+        }
+        with replacing(path) as temporary:
+            save_file(arrays, temporary, metadata={"parameters": self.parameters.to_text()})
+
+    @staticmethod
+    def load(path: Path) -> "SetUp | None":
+        """The one that was saved; None if there is none."""
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                parameters = Parameters.from_text((file.metadata() or {})["parameters"])
+                places = range(len(parameters.members))
+                keys, boxes = (
+                    tuple(file.get_tensor(f"{kind}.{i}").tobytes() for i in places) for kind in ("keys", "boxes")
+                )
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise BractError(f"run.resume: {path} is damaged: {error}") from error
+        return SetUp(parameters, keys, boxes)
+
+
+def agree(
+    grid: Grid,
+    members: Sequence[Member],
+    parameters_of: Callable[[Sequence[int], int, bool], Parameters],
+    generation: int,
+    deadline: float,
+    *,
+    signed: bool,
+) -> SetUp:
+    """A new set-up with the members that answer. `parameters_of` makes its parameters of members and generation.
+
+    Who does not answer is left out, and the others are asked anew, since each signs who all the members are. Raises
+    BractError where too few are left.
+    """
+    left = sorted(members)
+    while True:
+        parameters = parameters_of([member.partition for member in left], generation, signed)
+        keys = _asked(grid, left, messages.KEYS, {"parameters": parameters.to_text()}, deadline, "keys")
+        if signed and any(not one for one in keys.values()):
+            say(
+                "not every node has a registered key: sums are without signatures, against an honest-but-curious server"
+            )
+            signed, generation = False, generation + 1
+            continue
+        keys = _readable(keys, parameters)
+        if len(keys) == len(left):
+            ordered = [keys[member.partition] for member in left]
+            dealt = {"parameters": parameters.to_text(), "keys": ordered}
+            boxes = _asked(grid, left, messages.DEAL, dealt, deadline, "boxes")
+            length = (len(left) - 1) * parameters.rounds * SEALED
+            boxes = {partition: one for partition, one in boxes.items() if len(one) == length}
+            if len(boxes) == len(left):
+                return SetUp(parameters, tuple(ordered), tuple(boxes[member.partition] for member in left))
+            keys = boxes
+        left, generation = [member for member in left if member.partition in keys], generation + 1
+
+
+def _readable(keys: Mapping[int, bytes], parameters: Parameters) -> dict[int, bytes]:
+    found = {}
+    for partition, one in keys.items():
+        try:
+            Keys.from_bytes(one, parameters)
+            found[partition] = one
+        except BractError as error:
+            say(f"client {partition} takes no part in sums: {error}")
+    return found
+
+
+def _asked(
+    grid: Grid, members: Sequence[Member], kind: str, record: Mapping[str, object], deadline: float, wanted: str
+) -> dict[int, bytes]:
+    """What each member answered; those that did not, or did not as they should, are named and left out."""
+    content = RecordDict({messages.SUM: ConfigRecord(dict(record))})  # type: ignore[arg-type]  # of the kinds it takes
+    asked = [Message(content, dst_node_id=member.node, message_type=kind) for member in members]
+    found: dict[int, bytes] = {}
+    nodes = {member.node: member.partition for member in members}
+    for reply in exchange(grid, asked, deadline):
+        partition = nodes.get(reply.metadata.src_node_id)
+        if partition is None or partition in found:
+            continue
+        if reply.has_error():
+            say(f"client {partition} takes no part in sums: {reason(reply)}")
+            continue
+        answer = reply.content.config_records.get(messages.SUM, ConfigRecord()).get(wanted)
+        if isinstance(answer, bytes):
+            found[partition] = answer
+        else:
+            say(f"client {partition} takes no part in sums: its answer holds no {wanted}")
+    for member in members:
+        if member.partition not in found:
+            say(f"client {member.partition} has not answered with {wanted}")
+    return found
