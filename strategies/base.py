@@ -221,7 +221,7 @@ class FederatedLora(Strategy):
 
     def _merge(self, content: RecordDict, plan: Plan, row: ClientRow, merger: Merger) -> None:
         if self.words is not None:
-            self.words.take(row.partition, messages.get_payload(content))
+            self.words.take(messages.get_payload(content), messages.privacy_spending(content, messages.HOLDOUT))
             row.upload_values, row.status, row.reason = self.words.total.shape.values, "merged", ""
             return
         payload = payload_of(content, plan, self.federation.layout)

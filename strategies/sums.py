@@ -13,7 +13,7 @@ from bract.privacy.spending import PrivacySpending
 from bract.secure_sum.rounds import RoundOfSum, sums_of
 from bract.secure_sum.vector import Shape, Words, unpacked
 from bract.tasks.task import Task
-from strategies.measuring import Told
+from strategies.measuring import MAX_NOISE, Told
 from strategies.server_optimizer import Moments, ServerOptimizer
 
 Slots = NDArray[np.int64]
@@ -23,16 +23,18 @@ class SumOfWords:
     """Members' words, added up as they come: memory does not grow with their number, and no order changes a bit."""
 
     def __init__(self, shape: Shape, number: int) -> None:
-        self.total, self.survivors = Words.zeros(shape), set[int]()
+        self.total = Words.zeros(shape)
+        self.measured: list[PrivacySpending] = []  # what members say that measuring has cost them, and so of its noise
         self._number = number
 
-    def take(self, member: int, data: NDArray[np.uint8]) -> None:
+    def take(self, data: NDArray[np.uint8], measured: PrivacySpending | None) -> None:
         """Add one member's; what is not of this round and shape is refused and leaves no trace."""
         words = unpacked(data, self.total.shape, self._number)
-        if member in self.survivors:
-            raise BractError("its words are in the sum already")
+        if measured is not None:
+            if not 0 < measured.sigma < MAX_NOISE:
+                raise BractError("it measured with noise that is out of bounds")
+            self.measured.append(measured)
         self.total.add(words)
-        self.survivors.add(member)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The masks of a round: keystreams that cancel in the sum, bound to everything that the round's members must agree on."""
+"""The masks of a round: keystreams that cancel in the sum, bound to all that its members must have alike."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -7,6 +7,7 @@ from bract.settings import methods
 from bract.settings.flat import flatten
 from bract.settings.methods import Method, method_of, unequal
 from bract.settings.schema import Settings, StrategySettings
+from bract.settings.sums import unsummed
 
 # Ranks of thirty clients, as in LoRA-A2's experiment with unequal clients.
 POPULATIONS: dict[str, tuple[int, ...]] = {
@@ -38,70 +39,7 @@ def conflicts(settings: Settings) -> list[str]:
             "data.source = 'node': a node's file is its own and is not split; leave data.partition auto and "
             "data.holdout-mix own"
         )
-    return found + _undefined(settings) + _unprotected(settings) + _unsummed(settings)
-
-
-def _unsummed(settings: Settings) -> list[str]:
-    """What a sum that nobody sees into cannot be made of, and noise that clients share."""
-    federation, privacy, train = settings.federation, settings.privacy, settings.train
-    shared = privacy.noise == "shared" and privacy.unit != "none"
-    if federation.sum == "plain":
-        if shared:
-            return ["privacy.noise = 'shared': only their sum protects each client; set federation.sum = secure"]
-        return []
-    found, strategy, method = [], settings.strategy, method_of(settings.strategy.name)
-    if why := _no_sum(settings, method):
-        alike = sorted(m.name for m in methods.METHODS if not m.no_secure_sum)
-        found.append(
-            f"strategy.name = {method.name!r}: {why}; with federation.sum = {federation.sum} take one of "
-            f"{', '.join(alike)}"
-        )
-    if strategy.local_b == "passed":
-        found.append("strategy.local-b = 'passed': hands on one client's B, and a secure sum shows none")
-    if strategy.divide == "selected":
-        found.append("strategy.divide = 'selected': divides by what each client chose; a secure sum divides by all")
-    if strategy.weights == "norm":
-        found.append("strategy.weights = 'norm': weighs by what each client sent, which nobody sees in a secure sum")
-    if federation.fraction < 1 and not (shared and privacy.unit == "client"):
-        found.append(
-            f"federation.fraction = {federation.fraction:g}: all members of a secure sum take part; set it to 1"
-        )
-    if privacy.unit == "client" and not shared:
-        found.append(
-            f"federation.sum = {federation.sum!r}: a server that sees sums alone cannot clip each client's update; set "
-            "privacy.noise = shared, or federation.sum = plain"
-        )
-    if privacy.share_metrics:
-        found.append("privacy.share-metrics = true: tells one client's figures, which a secure sum is there to hide")
-    if settings.wire.codec != "float32":
-        found.append(f"wire.codec = {settings.wire.codec!r}: whole numbers are added in a secure sum; leave it float32")
-    if federation.sum == "unmasked" and settings.data.source == "node":
-        found.append("federation.sum = 'unmasked': is for simulations; nodes with own data send nothing unmasked")
-    if shared and privacy.by_clients:
-        if train.steps != 1:
-            found.append(
-                f"train.steps = {train.steps}: where noise is shared a client takes one step a round, as a second one "
-                "would start from a point that its own share of the noise alone protects; set it to 1"
-            )
-        if method.keeps_b or settings.lora.head == "local":
-            found.append(
-                "privacy.noise = 'shared': what stays with a client is trained under no noise of others; take "
-                "privacy.unit = client, or share it"
-            )
-        if privacy.clip_groups != "all":
-            found.append(f"privacy.clip-groups = {privacy.clip_groups!r}: one clip bounds what goes into a sum")
-        if privacy.joins:
-            found.append(f"privacy.joins = {privacy.joins}: all members of a secure sum join all rounds")
-    return found
-
-
-def _no_sum(settings: Settings, method: Method) -> str:
-    """Why the method's rounds are no sums of parts that all clients have alike; empty where they are."""
-    if method.no_secure_sum:
-        return method.no_secure_sum
-    if "score" in method.options and settings.strategy.score != "released":
-        return f"strategy.score = {settings.strategy.score!r} tells each client's choice; 'released' does not"
-    return ""
+    return found + _undefined(settings) + _unprotected(settings) + unsummed(settings)
 
 
 def _unprotected(settings: Settings) -> list[str]:

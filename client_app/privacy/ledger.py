@@ -62,12 +62,13 @@ class Entry:
         """For a limit that holds for each `unit`.
 
         What protects examples bounds nothing for a person, who may have any number of them: that is no noise. What
-        protects persons, or the whole client, protects a single example less: with it, or without it, a person's part in a step may be any
-        two vectors as long as the clip, twice the clip apart. Let A be the release with a sampled vector of twice the
-        clip, B the one without. At every factor of at least 1 the hockey-stick divergence of the two releases, either
-        way, is at most that of A and B (by advanced joint convexity, https://arxiv.org/abs/1807.01647, theorem 2). A
-        Rényi divergence is an integral over those of both ways, so exp((order - 1) divergence) - 1 is at most twice
-        that of A and B, and the divergence at most two steps of theirs: half the noise, twice the steps.
+        protects persons, or the whole client, protects a single example less: with it, or without it, a person's part
+        in a step may be any two vectors as long as the clip, twice the clip apart. Let A be the release with a sampled
+        vector of twice the clip, B the one without. At every factor of at least 1 the hockey-stick divergence of the
+        two releases, either way, is at most that of A and B (by advanced joint convexity,
+        https://arxiv.org/abs/1807.01647, theorem 2). A Rényi divergence is an integral over those of both ways, so
+        exp((order - 1) divergence) - 1 is at most twice that of A and B, and the divergence at most two steps of
+        theirs: half the noise, twice the steps.
         """
         use = self.use
         if unit == self.unit:

@@ -1,6 +1,7 @@
 """How a member agrees on a set-up: its keys, and sealed shares of its secrets for the others."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from flwr.app import ConfigRecord, RecordDict
 
@@ -14,7 +15,7 @@ from client_app.secure_sum.node_key import node_key
 
 
 def keys(client: Client, content: RecordDict) -> RecordDict:
-    """This member's public keys for a set-up. Asked again, it sends the same bytes."""
+    """Public keys of this member for a set-up. Asked again, it sends the same bytes."""
     parameters = parameters_of(content, client)
     memory = Memory(parameters.federation, client.partition)
     with memory.alone():
@@ -90,7 +91,7 @@ def require_registered(client: Client, parameters: Parameters, keys: list[Keys])
     """Raise PublicError if a roster is this node's, and not every member is on it, each once, by its own signature."""
     if client.policy is None or not client.policy.peers.roster:
         return
-    left = set(read_roster(client.policy.peers.roster))
+    left = set(read_roster(Path(client.policy.peers.roster)))
     for member, one in enumerate(keys):
         message = one.signed_part(parameters, member)
         signer = next((point for point in left if verify(point, message, one.signature)), None)

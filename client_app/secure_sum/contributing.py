@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from bract.adapter.layout import Part
 from bract.directives.directive import Slots
-from bract.errors import PublicError, public
+from bract.errors import BractError, PublicError, public
+from bract.log import log
 from bract.models.lora_model import LoraModel
 from bract.privacy.discrete_gaussian import discrete_gaussian
 from bract.privacy.mechanism import Mechanism
@@ -36,6 +37,8 @@ from client_app.request import Request, decode, digest_of, load_parts, own_state
 from client_app.secure_sum.memory import Agreed, Memory
 from client_app.training.loop import Phase, clipped_sum
 
+WARNING = 30
+
 Integers = NDArray[np.int64]
 
 
@@ -57,7 +60,7 @@ class Asked:
             raise PublicError("the set-up has no keys for this round")
         if not isinstance(members, list) or any(type(one) is not int for one in members):
             raise PublicError("the message does not say who is asked")
-        asked = tuple(int(one) for one in members)  # type: ignore[arg-type]  # each was looked at
+        asked = tuple(int(one) for one in members)
         if list(asked) != sorted(set(asked)) or not set(asked) <= set(range(len(parameters.members))):
             raise PublicError("those that are asked are not members, each once")
         if parameters.members.index(client.partition) not in asked or len(asked) < parameters.survivors:
@@ -149,9 +152,9 @@ def contribute(client: Client, content: RecordDict) -> RecordDict:
 
 
 def too_old(memory: Memory) -> RecordDict:
-    """This round's number was used for another request, or is behind the newest, which the server is told."""
+    """Not a round to answer: its number was used for another request, or is behind the newest, which it says."""
     found = abstained("it was asked for this round otherwise, or for a newer one, before")
-    found[REPORT]["newest"] = memory.newest().number  # type: ignore[index]  # a record that was just made
+    found.config_records[REPORT]["newest"] = memory.newest().number
     return found
 
 
@@ -242,11 +245,14 @@ def client_change(place: Place, local: LocalRound, mechanism: Mechanism, noise: 
 
     It trains in any case: an answer that comes at once would tell that it was not drawn.
     """
-    drawn = bool(len(mechanism.sample(noise, 1)))
-    before, after, slots, _ = changes(local)
-    dense = _dense(place, {part: after[part].astype(np.float64) - before[part] for part in place.plan.sends}, slots)
-    scale = mechanism.scale(float(np.linalg.norm(dense))) if drawn else 0.0
-    return _with_noise(place, place.sum.grid.encode(scale * dense), noise, mechanism.sigma)
+    drawn, dense = bool(len(mechanism.sample(noise, 1))), np.zeros(place.sum.values)
+    try:
+        before, after, slots, _ = changes(local)
+        found = _dense(place, {p: after[p].astype(np.float64) - before[p] for p in place.plan.sends}, slots)
+        dense = found * (mechanism.scale(float(np.linalg.norm(found))) if drawn else 0.0)
+    except BractError as error:  # that training failed would tell something of this client: it sends noise alone
+        log(WARNING, "client %s learned nothing in this round: %s", place.client.partition, error)
+    return _with_noise(place, place.sum.grid.encode(dense), noise, mechanism.sigma)
 
 
 def _with_noise(place: Place, values: Integers, noise: SecureNoise, sigma: float) -> Integers:
@@ -283,7 +289,7 @@ class Measured:
 
 
 def measured(place: Place, net: LoraModel) -> Measured:
-    """What this member holds out, of the model that came down: as a part of a sum alone, so no one sees it by itself."""
+    """Figures of the model that came down, on what this member holds out: parts of a sum, which no one sees alone."""
     client, task = place.client, place.client.task
     names = figure_names(task)
     nothing = Measured(dict.fromkeys(names, 0))

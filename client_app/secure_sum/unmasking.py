@@ -17,7 +17,7 @@ from client_app.secure_sum.memory import Agreed, Memory, Newest
 
 
 def confirm(client: Client, content: RecordDict) -> RecordDict:
-    """This member's signature under the survivors of a round: it will help to unmask these and no others."""
+    """Sign who the survivors of a round are: this member will help to unmask these and no others."""
     agreed, newest, memory = _round(client, content)
     with memory.alone():
         newest = _settled(memory, agreed, client, _survivors(content))
@@ -38,10 +38,10 @@ def unmask(client: Client, content: RecordDict) -> RecordDict:
         mine = agreed.parameters.members.index(client.partition)
         with public():
             shares = _shares(agreed, newest, mine, content)
-        found: dict[str, bytes] = {"shares": b"".join(shares)}
+        found = ConfigRecord({"shares": b"".join(shares)})
         if mine in newest.survivors:
             found["own"] = agreed.secrets.own(newest.number)
-    return RecordDict({SUM: ConfigRecord(found)})
+    return RecordDict({SUM: found})
 
 
 def _round(client: Client, content: RecordDict) -> tuple[Agreed, Newest, Memory]:

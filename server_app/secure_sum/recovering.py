@@ -51,24 +51,29 @@ def unmask(
     lost = sorted(set(asked) - set(alive))
     at = context.number - parameters.first
     for member in alive:
-        secret = _secret(member, answers, parameters, lambda found, m=member: digest_fits(found, keys[m].digests[at]))
+        secret = _secret(member, answers, parameters, _digest, keys[member].digests[at])
         add_stream(total, own_key(secret, context, member), -1)
     for member in lost:
-        private = _secret(member, answers, parameters, lambda found, m=member: public_of(found) == keys[m].masks[at])
+        private = _secret(member, answers, parameters, public_of, keys[member].masks[at])
         for other in alive:  # which has added the stream where its place is the lower one, else taken it away
             key = pair_key(private, keys[other].masks[at], context, member, other)
             add_stream(total, key, -1 if member > other else 1)
 
 
-def digest_fits(secret: bytes, digest: bytes) -> bool:
-    """Whether it is the self-mask secret whose digest was made public."""
-    return hashlib.sha256(secret).digest() == digest
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
 
 
-def _secret(member: int, answers: Mapping[int, Answer], parameters: Parameters, fits: Callable[[bytes], bool]) -> bytes:
-    """A member's secret: as it told itself, or of enough others' shares."""
+def _secret(
+    member: int,
+    answers: Mapping[int, Answer],
+    parameters: Parameters,
+    public: Callable[[bytes], bytes],
+    known: bytes,
+) -> bytes:
+    """A member's secret, whose `public` is `known`: as it told itself, or of enough others' shares."""
     told = answers.get(member)
-    if told is not None and told.own and fits(told.own):
+    if told is not None and told.own and public(told.own) == known:
         return told.own
     shares = {other + 1: answer.shares[member] for other, answer in answers.items() if member in answer.shares}
     for points in islice(combinations(sorted(shares), parameters.threshold), TRIES):
@@ -76,7 +81,7 @@ def _secret(member: int, answers: Mapping[int, Answer], parameters: Parameters, 
             found = shamir.recover({x: shares[x] for x in points})
         except BractError:
             continue
-        if fits(found):
+        if public(found) == known:
             return found
     raise BractError(
         f"the masks of client {parameters.members[member]} cannot be taken off: {len(shares)} shares came, "

@@ -21,6 +21,7 @@ from bract.directives.select import Select, best, standing
 from bract.errors import BractError
 from bract.files import replacing
 from bract.flower.grid import between_machines
+from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
 from bract.secure_sum.masks import Context
 from bract.secure_sum.rounds import RoundOfSum
@@ -63,10 +64,17 @@ class Collected:
     context: bytes
     rows: list[dict[str, Any]]
     memory: Mapping[str, Any]
+    measured: tuple[PrivacySpending, ...] = ()
 
     def save(self, path: Path) -> None:
         """Before anybody is asked to help with it."""
-        told = {"number": self.number, "survivors": self.survivors, "rows": self.rows, "memory": dict(self.memory)}
+        told = {
+            "number": self.number,
+            "survivors": self.survivors,
+            "rows": self.rows,
+            "memory": dict(self.memory),
+            "measured": [one.to_json() for one in self.measured],
+        }
         arrays = {
             "values": self.words.values,
             "figures": self.words.figures,
@@ -89,7 +97,8 @@ class Collected:
                 context = file.get_tensor("context").tobytes()
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
-        return Collected(number, tuple(told["survivors"]), words, context, told["rows"], told["memory"])
+        measured = tuple(PrivacySpending.from_json(one) for one in told["measured"])
+        return Collected(number, tuple(told["survivors"]), words, context, told["rows"], told["memory"], measured)
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,7 @@ class Exchanged:
     values: Any = None
     figures: Sequence[int] = ()
     why: str = ""
+    measured: Sequence[PrivacySpending] = ()
 
 
 class SumRounds:
@@ -266,7 +276,7 @@ class SumRounds:
             except BractError as error:
                 return Exchanged(rows, len(survivors), why=str(error)), newest
         values, figures = collected.words.numbers()
-        return Exchanged(rows, len(survivors), values, figures), newest
+        return Exchanged(rows, len(survivors), values, figures, measured=collected.measured), newest
 
     def _collect(
         self,
@@ -303,7 +313,11 @@ class SumRounds:
         survivors = tuple(sorted(place for place in places if place is not None))
         context = Context.of(number, setup.print, plans[members[0]], model, asked, shape, summed.union)
         rows = [asdict(row) for row in strategy.rows]
-        return Collected(number, survivors, strategy.words.total, context.digest, rows, strategy.memory()), newest
+        words = strategy.words
+        found = Collected(
+            number, survivors, words.total, context.digest, rows, strategy.memory(), tuple(words.measured)
+        )
+        return found, newest
 
     def _asked(self, setup: SetUp, plans: Mapping[Member, Plan]) -> list[int]:
         places = (setup.place(member.partition) for member in plans)
@@ -371,12 +385,11 @@ class SumRounds:
     # -- Figures --------------------------------------------------------------------------------
 
     def _figures(self, found: Exchanged) -> dict[str, Any]:
-        """The task's figures over all held-out examples, with their margin where noise is in them; nothing if unknown."""
+        """The task's figures over all held-out examples, with their margin where noise is in them."""
         task = self._strategy.federation.task
         if found.values is None or not any(found.figures[1:]):
             return {}
-        measurings = self._strategy.protection.measurings(self._settings.privacy).values()
-        told = told_of(found.figures[1:], measurings, task)
+        told = told_of(found.figures[1:], found.measured, task)
         figures: dict[str, Any] = dict(figures_of(told, task))
         if told.spread is not None and figures:
             figures |= {f"{name}_margin": value for name, value in margins(told, task).items()}
