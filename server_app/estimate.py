@@ -13,6 +13,10 @@ from bract.data.partition import Partition
 from bract.errors import BractError
 from bract.privacy.group import epsilons_of_groups
 from bract.privacy.mechanism import find, find_for_clients
+from bract.secure_sum.rounds import RoundOfSum, mechanism_of
+from bract.secure_sum.setup import KEY, ROUNDS, SEALED, Parameters
+from bract.secure_sum.shamir import SHARE
+from bract.secure_sum.vector import HEADER as WORDS_HEADER
 from bract.settings.flat import flatten
 from bract.settings.methods import method_of
 from bract.settings.read import read
@@ -22,6 +26,7 @@ from bract.tasks.registry import task_of
 from bract.wire.codec import encoded_size
 from bract.wire.messages import NPY_HEADER
 from bract.wire.payload import HEADER
+from bract.wire.plan import Plan
 from server_app.layouts import layout_of
 from strategies import Federation, Member, create
 from strategies.federation import head_mode
@@ -59,6 +64,7 @@ def estimate(settings: Settings, clients: int) -> Iterator[str]:
         task=task,
         head=head,
         strategy=settings.strategy,
+        summed=settings.federation.sum != "plain",
     )
     strategy = create(settings.strategy.name, federation)
     sampled = [strategy.sample(r) for r in range(1, settings.rounds + 1)]
@@ -71,7 +77,7 @@ def estimate(settings: Settings, clients: int) -> Iterator[str]:
             counts = [count for _, count in (directive.expects() for directive in plan.do) if count is not None]
             if counts:  # which slots is not known before: so many of middling width
                 carried = _middling(layout, plan.sends, counts[0])
-            up += _bytes(layout, settings, plan.sends, carried)
+            up += _bytes(layout, settings, plan.sends, carried, clients)
             values += sum(layout.size(part, carried) for part in plan.sends)
     local_rounds = sum(len(members) for members in sampled)
     persons = table.persons if settings.privacy.unit == "person" else None
@@ -99,16 +105,84 @@ def estimate(settings: Settings, clients: int) -> Iterator[str]:
         f"training   {settings.rounds} rounds, {local_rounds} local rounds, {steps[0].training} to "
         f"{steps[-1].training} steps of {settings.train.batch} in each"
         + "".join(f", after {name} of {counts[0]} to {counts[-1]}" for name, counts in before),
-        *(
-            client_privacy_lines(settings, clients, sum(layout.size(part) for part in plan.sends))
-            if settings.privacy.unit == "client"
-            else privacy_lines(settings, [count for count in examples if count], plan.do)
-        ),
+        *privacy_of(settings, clients, layout, plan, [count for count in examples if count]),
         f"traffic    up {about}{up // local_rounds:,} bytes a local round ({values // local_rounds:,} values, "
         f"{settings.wire.codec}), {up:,} in all; down {down:,} for training",
     ]
-    if settings.privacy.unit == "example":
+    if settings.federation.sum != "plain":
+        yield from sum_lines(settings, clients)
+    if settings.privacy.unit == "example" and settings.privacy.noise == "local":
         yield person_line(settings, min(count for count in examples if count), plan.do)
+
+
+def privacy_of(settings: Settings, clients: int, layout: Layout, plan: Plan, examples: Sequence[int]) -> list[str]:
+    """Noise and epsilon, by who adds the noise."""
+    values = sum(layout.size(part) for part in plan.sends)
+    if settings.privacy.noise == "shared" and settings.privacy.unit != "none":
+        return shared_privacy_lines(settings, clients, values, examples, plan.do)
+    if settings.privacy.unit == "client":
+        return client_privacy_lines(settings, clients, values)
+    return privacy_lines(settings, examples, plan.do)
+
+
+def shared_privacy_lines(
+    settings: Settings, clients: int, values: int, examples: Sequence[int], before: Sequence[Before]
+) -> list[str]:
+    """Noise and epsilon by round where clients share the noise; and what it would be if each added all of its own."""
+    privacy, rounds, federation = settings.privacy, settings.rounds, settings.federation
+    found = mechanism_of(settings, clients)
+    sums = Parameters.of("0", 0, range(clients), 1, 1, colluders=federation.colluders, survivors=federation.survivors)
+    shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
+    share = found.sigma * found.clip / sums.honest**0.5
+    divisor = clients * (federation.fraction if privacy.unit == "client" else settings.train.batch)
+    length = share * clients**0.5 * values**0.5 / divisor
+    lines = [
+        f"privacy    each {privacy.unit}, by noise that clients share: epsilon {privacy.epsilon:g} at delta "
+        f"{privacy.delta:g} over {rounds} rounds; clip {privacy.clip:g}, {privacy.accountant}",
+        f"noise      multiplier {found.sigma:g} for the sum at a rate of {found.rate:.3g}, of which each client adds "
+        f"{share / found.clip:.3g}; a round's mean has noise {length:.3g} long",
+        f"honest     of {clients} clients {sums.survivors} must answer and {sums.colluders} may collude, so "
+        f"{sums.honest} shares are certain; were all {clients}, each would add {found.sigma / clients**0.5:.3g}: "
+        f"{(clients / sums.honest) ** 0.5:.2f} times the noise is their price",
+        f"epsilon    by rounds: {', '.join(f'{n}: {found.spent(n):.2f}' for n in shown)}",
+    ]
+    if privacy.by_clients:
+        alone = find(privacy, settings.train, min(examples), rounds, before)
+        lines.append(
+            f"local      with privacy.noise = local the smallest client's multiplier would be {alone.sigma:g}: "
+            f"{alone.sigma * found.clip / share:.2f} times the noise in the mean"
+        )
+        drawn = settings.train.rate * sum(examples) / len(examples)
+        if not 0.5 < drawn / settings.train.batch < 2:
+            lines.append(
+                f"           train.rate draws {drawn:.0f} examples a step from the middling client, and sums are "
+                f"divided as if they were train.batch = {settings.train.batch}"
+            )
+    return lines
+
+
+def sum_lines(settings: Settings, clients: int) -> list[str]:
+    """What a sum that nobody sees into takes beside its words."""
+    if settings.federation.sum == "unmasked":
+        return ["sum        without masks: the server sees each client's numbers"]
+    rounds = min(ROUNDS, settings.rounds + 1)
+    sums = Parameters.of(
+        "0",
+        0,
+        range(clients),
+        1,
+        rounds,
+        colluders=settings.federation.colluders,
+        survivors=settings.federation.survivors,
+    )
+    others = clients - 1
+    keys, boxes = 2 + KEY * (1 + 2 * rounds), others * rounds * SEALED
+    return [
+        f"sum        secure: {sums.survivors} of {clients} must answer, {sums.threshold} help to recover what is lost",
+        f"           a set-up for {rounds} rounds takes 2 messages to each: {keys:,} and {boxes:,} bytes up, "
+        f"{clients * keys:,} down; a round 2 (3 with a roster): beside the words {others * SHARE + KEY:,} up, "
+        f"{others * SEALED:,} down",
+    ]
 
 
 def client_privacy_lines(settings: Settings, clients: int, values: int) -> list[str]:
@@ -168,7 +242,17 @@ def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
     ]
 
 
-def _bytes(layout: Layout, settings: Settings, parts: tuple[Part, ...], slots: NDArray[np.int64] | None) -> int:
+def _bytes(
+    layout: Layout,
+    settings: Settings,
+    parts: tuple[Part, ...],
+    slots: NDArray[np.int64] | None,
+    words: int = 0,
+) -> int:
+    """Of a message's array; with `words`, of that of so many members' words of a sum."""
+    if words and settings.federation.sum != "plain":
+        of = RoundOfSum.of(settings, words, sum(layout.size(part, slots) for part in parts))
+        return NPY_HEADER + WORDS_HEADER.size + of.shape(layout, task_of(settings.model.task)).size
     bitmap = 0 if slots is None else (layout.slots + 7) // 8
     rows = {
         part: layout.widths(part) if slots is None or part == "head" else layout.widths(part)[slots] for part in parts

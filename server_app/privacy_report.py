@@ -12,6 +12,7 @@ from bract.privacy.accounting import Use
 from bract.privacy.group import SIZES, epsilons_of_groups
 from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
+from bract.secure_sum.setup import Parameters
 from bract.settings.schema import Settings
 
 PERSONAL = (
@@ -38,6 +39,12 @@ EXACT = (
     "examples that a client holds out, where it measures exactly, as in a simulation or by its operator's word: how "
     "many there are, how many it has right in each round, and their loss, leave without noise; which they are is drawn "
     "from the run's seed in a simulation"
+)
+
+
+EXACT_SUMS = (
+    "examples that clients hold out, where they measure exactly, as in a simulation or by their operators' word: sums "
+    "over clients of how many there are, how many are right, and their loss, leave without noise"
 )
 
 
@@ -111,7 +118,69 @@ CLIENT = Words(
 )
 
 
+# Where the server sees sums alone. Its `released` stands in the place of each unit's own.
+SUMS = (
+    "in each round the sum over clients of what each sends, and the adapter that is made of it",
+    "in each round in which it is measured: how many held-out examples there are, how many are right, and their loss, "
+    "all of them summed over clients; no client's own figures are known to anybody but itself",
+    "who took part in a round, abstained or failed, and why, in words that hold nothing of its data",
+)
+SHARED = (
+    "wrong results: any client or the server can spoil a round, and no update can be looked into; to spoil one reveals "
+    "nothing",
+    "more colluding clients than are assumed: they and the server still see no more than the sum of the others, but "
+    "with less noise in it than was counted",
+)
+CLIENT_IN_SUMS = replace(
+    CLIENT,
+    sampling="each client's own secret coin in each round; who is not drawn sends noise alone",
+    shared="",
+    not_covered=[
+        "the head's first values where they are made of label names: one client computes them from the names alone",
+        "accuracy and loss on what clients hold out, which are sums over clients without noise",
+        "the number of clients, and who of them joined the federation",
+        "a person with data at several clients",
+        "other runs with the same clients, but where each client's ledger has them",
+        *COMMON,
+    ],
+)
+
+
 WORDS = {"example": EXAMPLE, "person": PERSON, "client": CLIENT}
+
+
+def words_of(settings: Settings) -> Words:
+    """What is said of a run's unit of privacy, by who sees what."""
+    privacy = settings.privacy
+    if settings.federation.sum == "plain":
+        return WORDS[privacy.unit]
+    words = CLIENT_IN_SUMS if privacy.unit == "client" else WORDS[privacy.unit]
+    shared = privacy.noise == "shared"
+    sampling = words.sampling
+    if shared and privacy.by_clients:
+        sampling = sampling.replace("per step", "one draw a round").replace("; secret", "; at one public rate; secret")
+    return replace(
+        words,
+        released=[*SUMS],
+        sampling=sampling,
+        not_covered=[*words.not_covered, *(SHARED if shared else SHARED[:1])],
+    )
+
+
+def against(settings: Settings, parameters: Parameters | None) -> dict[str, Any] | None:
+    """Against whom a run holds whose server sees sums alone; None where it sees each update."""
+    if settings.federation.sum == "plain" or parameters is None:
+        return None
+    masked = settings.federation.sum == "secure"
+    return {
+        "server": ("active" if parameters.signed else "honest-but-curious") if masked else "trusted: sums are unmasked",
+        "noise": settings.privacy.noise,
+        "members": len(parameters.members),
+        "colluders": parameters.colluders,
+        "survivors": parameters.survivors,
+        "honest": parameters.honest,
+        "roster": parameters.signed,
+    }
 
 
 def statement(
@@ -121,6 +190,7 @@ def statement(
     silent: Sequence[int] = (),
     measurings: Mapping[int, PrivacySpending] | None = None,
     *,
+    parameters: Parameters | None = None,
     last: bool = True,
 ) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library.
@@ -130,9 +200,12 @@ def statement(
     out: it takes a second to compute them.
     """
     measured = measurings or {}
-    privacy, words = settings.privacy, WORDS[settings.privacy.unit]
+    privacy, words = settings.privacy, words_of(settings)
     seeded = bool(privacy.test_seed)
-    exactly = privacy.by_clients and privacy.measuring != "nothing" and not measured.keys() >= spendings.keys()
+    summed = settings.federation.sum != "plain"
+    exactly = (
+        not summed and privacy.by_clients and privacy.measuring != "nothing" and not measured.keys() >= spendings.keys()
+    )
     kept = words.kept + (PERSONAL if settings.strategy.personal_steps else "")
     return {
         "unit": privacy.unit,
@@ -156,7 +229,16 @@ def statement(
             *([words.shared] if privacy.share_metrics else []),
         ],
         "not_released": [f"{part}: {kept}" for part in keeps],
-        "not_covered": [*words.not_covered, *([EXACT] if exactly else [])],
+        "not_covered": [
+            *words.not_covered,
+            *([EXACT] if exactly else []),
+            *(
+                [EXACT_SUMS]
+                if summed and privacy.by_clients and privacy.measuring != "nothing" and not measured
+                else []
+            ),
+        ],
+        **({"against": found} if (found := against(settings, parameters)) is not None else {}),
         "clients": [{"partition": p, **spending.to_json()} for p, spending in sorted(spendings.items())],
         "measuring": [{"partition": p, **spending.to_json()} for p, spending in sorted(measured.items())],
         "silent": list(silent),
@@ -202,7 +284,7 @@ def prose(found: Mapping[str, Any]) -> str:
             f"For any single {found['unit']}, everything that was released in this run is differentially private with "
             f"ε = {epsilon:.3g} at δ = {found['delta']:g}, for the client that spent most (the target was "
             f"{found['epsilon_target']:g}). The smaller ε, the less can be told; at 8 and above the bound is weak."
-            + (" The server is trusted: towards it nothing is private." if found["unit"] == "client" else "")
+            + _trusted(found)
         )
     rows = [
         f"| {c['partition']} | {'-' if c['epsilon'] is None else format(c['epsilon'], '.4g')} | {c['sigma']:g} | "
@@ -230,6 +312,26 @@ def prose(found: Mapping[str, Any]) -> str:
             *_measured(found),
         ]
     )
+
+
+def _trusted(found: Mapping[str, Any]) -> str:
+    """Whom that takes to be honest."""
+    who = found.get("against")
+    if who is None:
+        return " The server is trusted: towards it nothing is private." if found["unit"] == "client" else ""
+    server = {
+        "active": "a server that may do anything, as every client knows the others by their operators' roster",
+        "honest-but-curious": "an honest-but-curious server, which keeps to the protocol: without a roster it could "
+        "make up the other clients",
+    }.get(who["server"], "everyone but the server, as this run's sums were unmasked")
+    rests = ""
+    if who["noise"] == "shared":
+        rests = (
+            f" The noise is made by clients together: of {who['members']}, {who['survivors']} must answer and "
+            f"{who['colluders']} may collude with the server, so it rests on {who['honest']} honest ones. A client "
+            "whose operator trusts no other adds all of it itself."
+        )
+    return f" That holds against {server}.{rests}"
 
 
 def _measured(found: Mapping[str, Any]) -> list[str]:

@@ -195,7 +195,10 @@ class Rounds:
         protection = self.strategy.protection
         spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
         silent, measurings = protection.silent(), protection.measurings(self.settings.privacy)
-        statement = privacy_report.statement(self.settings, spendings, keeps, silent, measurings, last=last)
+        parameters = self.sums.parameters if self.sums is not None else None
+        statement = privacy_report.statement(
+            self.settings, spendings, keeps, silent, measurings, parameters=parameters, last=last
+        )
         privacy_report.write(self.folder, statement)
 
     def _exchange(self, messages: Iterable[Message]) -> Iterable[Message]:
