@@ -13,8 +13,9 @@ from bract.data.partition import Partition
 from bract.errors import BractError
 from bract.privacy.group import epsilons_of_groups
 from bract.privacy.mechanism import find, find_for_clients
+from bract.secure_sum.neighbours import degree
 from bract.secure_sum.rounds import RoundOfSum, mechanism_of
-from bract.secure_sum.setup import KEY, ROUNDS, SEALED, Parameters
+from bract.secure_sum.setup import KEY, SEALED, Parameters
 from bract.secure_sum.shamir import SHARE
 from bract.secure_sum.vector import HEADER as WORDS_HEADER
 from bract.settings.flat import flatten
@@ -165,7 +166,7 @@ def sum_lines(settings: Settings, clients: int) -> list[str]:
     """What a sum that nobody sees into takes beside its words."""
     if settings.federation.sum == "unmasked":
         return ["sum        without masks: the server sees each client's numbers"]
-    rounds = min(ROUNDS, settings.rounds + 1)
+    rounds = settings.rounds + 1
     sums = Parameters.of(
         "0",
         0,
@@ -175,10 +176,12 @@ def sum_lines(settings: Settings, clients: int) -> list[str]:
         colluders=settings.federation.colluders,
         survivors=settings.federation.survivors,
     )
-    others = clients - 1
+    others = degree(clients, sums.colluders, sums.survivors)[0]
+    rounds = sums.rounds
     keys, boxes = 2 + KEY * (1 + 2 * rounds), others * rounds * SEALED
     return [
-        f"sum        secure: {sums.survivors} of {clients} must answer, {sums.threshold} help to recover what is lost",
+        f"sum        secure: {sums.survivors} of {clients} must answer, {sums.threshold} help to recover what is lost"
+        + (f"; each shares with {others} neighbours" if others < clients - 1 else ""),
         f"           a set-up for {rounds} rounds takes 2 messages to each: {keys:,} and {boxes:,} bytes up, "
         f"{clients * keys:,} down; a round 2 (3 with a roster): beside the words {others * SHARE + KEY:,} up, "
         f"{others * SEALED:,} down",

@@ -81,7 +81,7 @@ def mask(
     others: Iterable[int],
     publics: Mapping[int, bytes],
 ) -> None:
-    """Mask a member's words in place: with its own stream, and one for each other member that was asked."""
+    """Mask a member's words in place: with its own stream, and one for each neighbour that was asked."""
     add_stream(words, own_key(own, context, mine), 1)
     for other in others:
         if other != mine:

@@ -22,11 +22,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bract.errors import BractError
 from bract.secure_sum import shamir
+from bract.secure_sum.neighbours import degree, neighbours
 
 LABEL = b"bract secure sum 1 "
 ROUNDS = 32  # that one set-up serves, at most
+BOXES = 2**26  # bytes of boxes that the server keeps of a set-up, where it serves more than one round
 MEMBERS = 4096
 KEY = 32  # bytes of a key, public or private, and of a secret
+BLOCK = 170  # coefficients that are made of one key
 COEFFICIENT = 48  # bytes of which one is made: so many more than the prime has that it is as good as uniform
 SEALED = 2 * shamir.SHARE + 16
 FEWEST = 3  # members of a sum
@@ -53,7 +56,7 @@ class Parameters:
     rounds: int
     colluders: int  # members that may work for the server
     survivors: int  # fewest whose vectors are added
-    threshold: int  # shares that give a secret
+    threshold: int  # shares that give a secret, of those that its neighbours have
     signed: bool = False  # key messages carry signatures, and rounds are confirmed
 
     @staticmethod
@@ -68,13 +71,17 @@ class Parameters:
         survivors: int = 0,
         signed: bool = False,
     ) -> "Parameters":
-        """With the defaults where `colluders` or `survivors` is 0: a fifth of the members each."""
+        """For as many of these rounds as it may serve; where `colluders` or `survivors` is 0, a fifth of the members.
+
+        So many may collude, and so many may be lost.
+        """
         n = len(members)
         c = colluders or max(1, n // 5)
         f = survivors or n - n // 5
-        found = Parameters(
-            federation, generation, tuple(sorted(members)), first, rounds, c, f, (n + c) // 2 + 1, signed
-        )
+        right = n >= FEWEST and 0 < c < n and 0 < f <= n
+        threshold = degree(n, c, f)[1] if right else n
+        rounds = rounds_of(n, c, f, rounds) if right else rounds
+        found = Parameters(federation, generation, tuple(sorted(members)), first, rounds, c, f, threshold, signed)
         found.require()
         return found
 
@@ -82,6 +89,16 @@ class Parameters:
     def honest(self) -> int:
         """Members that are honest in every sum, for certain: so many shares of noise are in it."""
         return self.survivors - self.colluders
+
+    @property
+    def confirmations(self) -> int:
+        """Members that must sign the same survivors: of two such sets an honest one would be in both."""
+        return (len(self.members) + self.colluders) // 2 + 1
+
+    def neighbours(self, print_: bytes) -> tuple[tuple[int, ...], ...]:
+        """Of each member, by its place, the others with which it shares masks and secrets."""
+        n = len(self.members)
+        return neighbours(n, degree(n, self.colluders, self.survivors)[0], print_)
 
     def require(self) -> None:
         """Raise BractError where these numbers do not keep the promise."""
@@ -93,10 +110,10 @@ class Parameters:
                 f"federation.colluders = {c}, federation.survivors = {f} of {n} members: at least 2 honest ones should "
                 "be left; assume fewer colluders or ask for more survivors"
             )
-        if not (n + c) // 2 < self.threshold <= f:
+        if self.confirmations > f or self.threshold != degree(n, c, f)[1]:
             raise BractError(
-                f"federation.colluders = {c}, federation.survivors = {f} of {n} members: {(n + c) // 2 + 1} shares "
-                "are needed to recover what is lost, more than survive; ask for more survivors"
+                f"federation.colluders = {c}, federation.survivors = {f} of {n} members: {self.confirmations} are "
+                "needed to agree on what is unmasked, more than survive; ask for more survivors"
             )
         if not 0 < self.rounds <= ROUNDS or not 0 < self.first < 2**31 or not 0 <= self.generation < 2**31:
             raise BractError("a set-up's rounds or generation are out of bounds")
@@ -176,6 +193,12 @@ class Keys:
         return found
 
 
+def rounds_of(members: int, colluders: int, survivors: int, wanted: int) -> int:
+    """How many rounds a set-up serves: those that are wanted, as far as the server's memory for boxes goes."""
+    boxes = members * degree(members, colluders, survivors)[0] * SEALED
+    return max(1, min(ROUNDS, wanted, BOXES // boxes))
+
+
 def print_of(parameters: Parameters, messages: Sequence[bytes]) -> bytes:
     """The digest of a whole set-up: whoever has it has agreed on all keys and parameters."""
     digest = hashlib.sha256(info("print") + parameters.to_text().encode())
@@ -218,26 +241,29 @@ class Secrets:
             self.run.public_key().public_bytes_raw() if parameters.signed else b"",
         )
 
-    def shares(self, what: str, number: int, parameters: Parameters) -> list[bytes]:
-        """Of a round's mask key (`mask`) or own secret (`self`), one for every member."""
+    def shares(self, what: str, number: int, parameters: Parameters, receivers: Sequence[int]) -> list[bytes]:
+        """Of a round's mask key (`mask`) or own secret (`self`), one for each of these members."""
         secret = self.mask(number) if what == "mask" else self.own(number)
         count = parameters.threshold - 1
-        stream = derived(self.seed, info(f"deal {what}", number), length=COEFFICIENT * count)
-        pieces = [stream[at : at + COEFFICIENT] for at in range(0, len(stream), COEFFICIENT)]
-        coefficients = [int.from_bytes(piece, "little") % shamir.PRIME for piece in pieces]
-        return shamir.deal(secret, coefficients, range(1, len(parameters.members) + 1))
+        pieces = [derived(self.seed, info(f"deal {what}", number), length=COEFFICIENT * min(count, BLOCK))]
+        for more in range(BLOCK, count, BLOCK):  # a key is at most 255 digests long
+            length = COEFFICIENT * min(count - more, BLOCK)
+            pieces.append(derived(self.seed, info(f"deal {what}", number, more), length=length))
+        stream = b"".join(pieces)
+        numbers = (stream[at : at + COEFFICIENT] for at in range(0, len(stream), COEFFICIENT))
+        coefficients = [int.from_bytes(one, "little") % shamir.PRIME for one in numbers]
+        return shamir.deal(secret, coefficients, [receiver + 1 for receiver in receivers])
 
     def boxes(self, parameters: Parameters, mine: int, keys: Sequence[Keys], print_: bytes) -> bytes:
-        """Sealed shares for every other member, in order of members and then of rounds."""
+        """Sealed shares for every neighbour, in order of members and then of rounds."""
         numbers = range(parameters.first, parameters.first + parameters.rounds)
-        dealt = {m: (self.shares("mask", m, parameters), self.shares("self", m, parameters)) for m in numbers}
+        receivers = parameters.neighbours(print_)[mine]
+        dealt = {m: [self.shares(what, m, parameters, receivers) for what in ("mask", "self")] for m in numbers}
         found = []
-        for other, of in enumerate(keys):
-            if other == mine:
-                continue
-            cipher = ChaCha20Poly1305(self._box_key(of.box, mine, other, print_))
+        for place, other in enumerate(receivers):
+            cipher = ChaCha20Poly1305(self._box_key(keys[other].box, mine, other, print_))
             for m, (masks, owns) in dealt.items():
-                found.append(cipher.encrypt(_nonce(m), masks[other] + owns[other], info("ad", m, mine, other)))
+                found.append(cipher.encrypt(_nonce(m), masks[place] + owns[place], info("ad", m, mine, other)))
         return b"".join(found)
 
     def opened(
@@ -268,9 +294,9 @@ def shared(private: X25519PrivateKey, public: bytes) -> bytes:
         raise BractError("a public key is none") from None
 
 
-def box_of(boxes: bytes, parameters: Parameters, sender: int, receiver: int, number: int) -> bytes:
-    """One box of all that a sender has sealed."""
-    place = (receiver - (receiver > sender)) * parameters.rounds + number - parameters.first
+def box_of(boxes: bytes, parameters: Parameters, receivers: Sequence[int], receiver: int, number: int) -> bytes:
+    """One box of all that a sender has sealed for its `receivers`."""
+    place = receivers.index(receiver) * parameters.rounds + number - parameters.first
     return boxes[place * SEALED : (place + 1) * SEALED]
 
 

@@ -333,8 +333,9 @@ def _masked(
     words = Words.of(shape, values, [weight, *measured_.figures.values()])
     if client.settings.federation.sum == "secure":
         number, secrets = place.asked.number, agreed.secrets
-        publics = _publics(agreed, number, place.asked.members)
-        mask(words, context, place.mine, secrets.mask(number), secrets.own(number), place.asked.members, publics)
+        others = agreed.shares_with(place.mine, place.asked.members)
+        publics = _publics(agreed, number, others)
+        mask(words, context, place.mine, secrets.mask(number), secrets.own(number), others, publics)
     reply[PAYLOAD] = payload_record(vector.packed(words, place.asked.number))
     if measured_.spent is not None:
         reply[HOLDOUT] = measured_.spent

@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ class Agreed:
     def secrets(self) -> Secrets:
         """Its own."""
         return Secrets(self.seed)
+
+    @cached_property
+    def neighbours(self) -> tuple[tuple[int, ...], ...]:
+        """Of each member, those with which it shares masks and secrets."""
+        return self.parameters.neighbours(self.print)
+
+    def shares_with(self, member: int, asked: Sequence[int]) -> list[int]:
+        """Its neighbours among those that were asked, rising."""
+        return sorted(set(self.neighbours[member]) & set(asked))
 
     def key_of(self, member: int) -> Keys:
         """Another member's public keys."""

@@ -102,16 +102,16 @@ def _require_confirmed(agreed: Agreed, newest: Newest, content: RecordDict) -> N
         except InvalidSignature:
             raise PublicError(f"client {agreed.parameters.members[member]} has not signed these survivors") from None
         right.add(member)
-    if len(right) < agreed.parameters.threshold:
-        raise PublicError(f"{len(right)} members have confirmed this round, {agreed.parameters.threshold} are needed")
+    if len(right) < (needed := agreed.parameters.confirmations):
+        raise PublicError(f"{len(right)} members have confirmed this round, {needed} are needed")
 
 
 def _shares(agreed: Agreed, newest: Newest, mine: int, content: RecordDict) -> list[bytes]:
-    """From the boxes of all others that were asked: of each the one share that its lot allows."""
-    others = [member for member in newest.asked if member != mine]
+    """From the boxes of all neighbours that were asked: of each the one share that its lot allows."""
+    others = agreed.shares_with(mine, newest.asked)
     boxes = content.config_records[SUM].get("boxes")
     if not isinstance(boxes, bytes) or len(boxes) != SEALED * len(others):
-        raise BractError("the message does not carry a box of each other member that was asked")
+        raise BractError("the message does not carry a box of each neighbour that was asked")
     found = []
     for place, sender in enumerate(others):
         box = boxes[SEALED * place : SEALED * (place + 1)]

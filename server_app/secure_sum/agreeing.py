@@ -44,12 +44,16 @@ class SetUp:
         members = self.parameters.members
         return members.index(partition) if partition in members else None
 
-    def for_receiver(self, receiver: int, senders: Iterable[int], number: int) -> bytes:
-        """A round's boxes for one member, of all others that were asked."""
+    @cached_property
+    def neighbours(self) -> tuple[tuple[int, ...], ...]:
+        """Of each member, those with which it shares masks and secrets."""
+        return self.parameters.neighbours(self.print)
+
+    def for_receiver(self, receiver: int, asked: Iterable[int], number: int) -> bytes:
+        """A round's boxes for one member, of all its neighbours that were asked."""
+        senders = sorted(set(self.neighbours[receiver]) & set(asked))
         return b"".join(
-            box_of(self.boxes[sender], self.parameters, sender, receiver, number)
-            for sender in senders
-            if sender != receiver
+            box_of(self.boxes[sender], self.parameters, self.neighbours[sender], receiver, number) for sender in senders
         )
 
     def save(self, path: Path) -> None:
@@ -108,10 +112,12 @@ def agree(
             ordered = [keys[member.partition] for member in left]
             dealt = {"parameters": parameters.to_text(), "keys": ordered}
             boxes = _asked(grid, left, messages.DEAL, dealt, deadline, "boxes")
-            length = (len(left) - 1) * parameters.rounds * SEALED
-            boxes = {partition: one for partition, one in boxes.items() if len(one) == length}
-            if len(boxes) == len(left):
-                return SetUp(parameters, tuple(ordered), tuple(boxes[member.partition] for member in left))
+            found = SetUp(parameters, tuple(ordered), tuple(boxes.get(member.partition, b"") for member in left))
+            lengths = [len(every) * parameters.rounds * SEALED for every in found.neighbours]
+            right = [len(one) == length for one, length in zip(found.boxes, lengths, strict=True)]
+            if all(right):
+                return found
+            boxes = {m.partition: boxes[m.partition] for m, fits in zip(left, right, strict=True) if fits}
             keys = boxes
         left, generation = [member for member in left if member.partition in keys], generation + 1
 

@@ -16,17 +16,16 @@ TRIES = 400  # sets of shares, where some are wrong
 
 @dataclass(frozen=True)
 class Answer:
-    """A member's part in unmasking: of each other member's one secret a share, and its own self-mask secret."""
+    """A member's part in unmasking: of each neighbour's one secret a share, and its own self-mask secret."""
 
     shares: Mapping[int, bytes]
     own: bytes = b""
 
     @staticmethod
-    def of(member: int, asked: Sequence[int], shares: object, own: object) -> "Answer":
-        """Read what a member sent; every length must be right."""
-        others = [other for other in asked if other != member]
+    def of(others: Sequence[int], shares: object, own: object) -> "Answer":
+        """Read what a member sent of these neighbours that were asked; every length must be right."""
         if not isinstance(shares, bytes) or len(shares) != shamir.SHARE * len(others):
-            raise BractError("its shares are not one of each other member that was asked")
+            raise BractError("its shares are not one of each neighbour that was asked")
         if not isinstance(own, bytes) or len(own) not in (0, KEY):
             raise BractError("its own secret is not as long as it should be")
         pieces = (shares[at : at + shamir.SHARE] for at in range(0, len(shares), shamir.SHARE))
@@ -47,7 +46,7 @@ def unmask(
     Guaranteed: every secret that is used fits what its member made public before, so that the result is the plain sum
     of what the survivors put in, or a BractError. A wrong share is left out where enough right ones are there.
     """
-    alive = sorted(survivors)
+    alive, near = sorted(survivors), parameters.neighbours(context.print)
     lost = sorted(set(asked) - set(alive))
     at = context.number - parameters.first
     for member in alive:
@@ -55,7 +54,9 @@ def unmask(
         add_stream(total, own_key(secret, context, member), -1)
     for member in lost:
         private = _secret(member, answers, parameters, public_of, keys[member].masks[at])
-        for other in alive:  # which has added the stream where its place is the lower one, else taken it away
+        for other in sorted(
+            set(near[member]) & set(alive)
+        ):  # which has added the stream where its place is the lower one, else taken it away
             key = pair_key(private, keys[other].masks[at], context, member, other)
             add_stream(total, key, -1 if member > other else 1)
 

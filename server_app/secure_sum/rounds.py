@@ -25,7 +25,7 @@ from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
 from bract.secure_sum.masks import Context
 from bract.secure_sum.rounds import RoundOfSum
-from bract.secure_sum.setup import ROUNDS, Parameters
+from bract.secure_sum.setup import Parameters
 from bract.secure_sum.vector import Shape, Words
 from bract.settings.schema import Settings
 from bract.wire import messages
@@ -203,7 +203,7 @@ class SumRounds:
         if setup is not None and setup.parameters.serves(numbers.number) and not numbers.fresh:
             return setup
         settings, name = self._settings.federation, self._strategy.federation.name
-        rounds = min(ROUNDS, self._settings.rounds - round_ + 2)
+        rounds = max(1, self._settings.rounds - round_ + 2)
 
         def parameters_of(members: Sequence[int], generation: int, signed: bool) -> Parameters:
             return Parameters.of(
@@ -211,7 +211,7 @@ class SumRounds:
                 generation,
                 members,
                 numbers.number,
-                max(rounds, 1),
+                rounds,
                 colluders=settings.colluders,
                 survivors=settings.survivors,
                 signed=signed,
@@ -335,15 +335,16 @@ class SumRounds:
         }
         if setup.parameters.signed:
             signatures = self._said(messages.CONFIRM, asked, setup, lambda _: record, _signature)
-            if len(signatures) < setup.parameters.threshold:
-                raise BractError(f"{len(signatures)} clients confirmed it, {setup.parameters.threshold} are needed")
+            if len(signatures) < (needed := setup.parameters.confirmations):
+                raise BractError(f"{len(signatures)} clients confirmed it, {needed} are needed")
             record |= {"signers": sorted(signatures), "signatures": [signatures[one] for one in sorted(signatures)]}
 
         def asked_of(member: int) -> dict[str, Any]:
             return {**record, "boxes": setup.for_receiver(member, asked, number)}
 
         def answer_of(member: int, found: ConfigRecord) -> Answer:
-            return Answer.of(member, asked, found.get("shares"), found.get("own", b""))
+            others = sorted(set(setup.neighbours[member]) & set(asked))
+            return Answer.of(others, found.get("shares"), found.get("own", b""))
 
         answers = self._said(messages.UNMASK, asked, setup, asked_of, answer_of)
         context = Context(number, setup.print, collected.context)
