@@ -109,6 +109,9 @@ def _of_the_run(policy: Policy, settings: Settings) -> list[str]:
         found.append(f"lora.rank = {settings.lora.rank}: at most {allow.largest_rank} is allowed")
     if settings.train.batch < allow.smallest_batch:
         found.append(f"train.batch = {settings.train.batch}: at least {allow.smallest_batch} is asked for")
+    how = getattr(settings.federation, "sum", "plain")
+    if policy.peers.require_sum and how != "secure":
+        found.append(f"federation.sum = {how!r}: should be 'secure', a sum that the server does not see into")
     return found
 
 
