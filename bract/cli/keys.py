@@ -24,6 +24,11 @@ def add(commands: Commands) -> None:
     of_node.add_argument("path", type=Path, help="the private key; the public one gets .pub behind its name")
     of_node.set_defaults(command=node)
 
+    of_all = made.add_parser("roster", help="the public keys of all nodes in one file, for the policy of each")
+    of_all.add_argument("out", type=Path, help="the roster")
+    of_all.add_argument("public", type=Path, nargs="+", metavar="KEY.pub", help="a node's public key")
+    of_all.set_defaults(command=roster)
+
 
 def server(options: argparse.Namespace) -> int:
     """Make the SuperLink's certificate and say where the files belong."""
@@ -36,4 +41,14 @@ def node(options: argparse.Namespace) -> int:
     """Make a node's key and say where the files belong."""
     keys.node(options.path)
     print(f"register {options.path}.pub at the SuperLink before the node starts; {options.path} stays here")
+    return 0
+
+
+def roster(options: argparse.Namespace) -> int:
+    """Put the nodes' public keys into one file and say where it belongs."""
+    shown = keys.roster(options.out, options.public)
+    print(
+        f"give {options.out} to every node's operator by a way that is not the server, and let them compare its "
+        f"fingerprint: {shown}"
+    )
     return 0

@@ -6,7 +6,7 @@ Nothing is overwritten, no private key has a reader but its owner, and a file th
 import argparse
 import ipaddress
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bract.errors import BractError
+from bract.errors import BractError, one_line
 from bract.files import require_private
+from bract.secure_sum.roster import fingerprint, read_keys
 
 AUTHORITY = timedelta(days=3650)
 SLACK = timedelta(hours=1)  # clocks differ
@@ -74,18 +75,42 @@ def node(path: Path) -> None:
     _write(public, words + f" {path.name}\n".encode(), 0o644)
 
 
+def roster(path: Path, publics: Sequence[Path]) -> str:
+    """Make the roster of these public keys, a file each, and give its fingerprint.
+
+    Guaranteed: `read_roster` takes it, and the keys stand in it in this order, with the comments beside them.
+    """
+    _absent(path)
+    lines: dict[bytes, str] = {}
+    for public in publics:
+        found = read_keys(public, "the public key")
+        if len(found) > 1:
+            raise BractError(f"the public key {public} should be one key, not {len(found)}")
+        [(point, line)] = found.items()
+        if point in lines:
+            raise BractError(f"the public key {public} is the same as one before it")
+        lines[point] = one_line(line)
+    _write(path, "".join(f"{line}\n" for line in lines.values()).encode(), 0o644)
+    return fingerprint(lines)
+
+
 def require_private_files(command: str, arguments: Sequence[str], files: Mapping[str, bool]) -> None:
     """Refuse to start with a key that others may read, or with any of these files if others may write it.
 
     `files` are options of Flower's command, and whether each brings a secret.
     """
+    paths = given(command, arguments, files)
+    for name, secret in files.items():
+        if (path := paths[name]) is not None:
+            require_private(path, f"--{name}:", secret=secret)
+
+
+def given(command: str, arguments: Sequence[str], files: Iterable[str]) -> dict[str, Path | None]:
+    """What these options of Flower's command name, in the words for it."""
     parser = argparse.ArgumentParser(prog=f"bract {command}", add_help=False)  # takes shortened options, as Flower's do
     for name in files:
         parser.add_argument(f"--{name}", dest=name, type=Path)
-    given = vars(parser.parse_known_args(list(arguments))[0])
-    for name, secret in files.items():
-        if given[name] is not None:
-            require_private(given[name], f"--{name}:", secret=secret)
+    return vars(parser.parse_known_args(list(arguments))[0])
 
 
 def _authority(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bract.errors import BractError
-from bract.flower import keys
+from bract.flower import keys, own_key
 from bract.processes import QUIET, die_with_parent, end, free_port, tool
+from bract.secure_sum.roster import NODE_KEY
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
 OURS = ("isolation", "superexec-auth-secret-file", "ssl-certfile", "ssl-keyfile", "ssl-ca-certfile")
@@ -27,6 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     if policy:
         _require_right(policy)
     keys.require_private_files("node", rest, keys.NODE_FILES)
+    own_key.require_on_roster(rest)
     supernode = tool("flower-supernode")
     place = Path(tempfile.mkdtemp(prefix="bract-"))  # for its owner alone
     secret = place / "secret"  # whoever knows it may take this node's messages
@@ -102,10 +104,20 @@ def with_policy(words: Sequence[str]) -> tuple[list[str], str]:
 
 
 def told_to_trainer(words: Sequence[str]) -> dict[str, str]:
-    """What the trainer is told of its node, in its environment: that it is a real one, and of which SuperLink."""
+    """What the trainer is told of its node, in its environment: that it is a real one, and of which SuperLink.
+
+    And where the node's own key lies, if it has one: by that word alone, never by a message.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--superlink", default="unknown")
-    return {"BRACT_NODE": "1", "BRACT_SUPERLINK": parser.parse_known_args(list(words))[0].superlink}
+    told = {"BRACT_NODE": "1", "BRACT_SUPERLINK": parser.parse_known_args(list(words))[0].superlink}
+    key = own_key.path_of(words)
+    return told if key is None else {**told, NODE_KEY: str(key)}
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a process of the node finds in its environment: this one's and more; of a key, only what more says."""
+    return {**{name: value for name, value in os.environ.items() if name != NODE_KEY}, **QUIET, **more}
 
 
 def _require_right(policy: str) -> None:
@@ -118,7 +130,7 @@ def _require_right(policy: str) -> None:
 def _start(command: Sequence[str], more: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
-        env={**os.environ, **QUIET, **more},
+        env=environment(more),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=die_with_parent,

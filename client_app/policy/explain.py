@@ -11,6 +11,7 @@ from pathlib import Path
 from bract.data.tables import read_rows
 from bract.errors import BractError, PublicError
 from bract.models.base_model import MINILM_FINGERPRINT
+from bract.secure_sum.roster import fingerprint, read_roster
 from bract.settings.read import read
 from client_app.policy.judge import measuring_of, require_allowed
 from client_app.policy.policy import Policy
@@ -18,6 +19,7 @@ from client_app.policy.reading import parsed, read_file, words_of
 
 LOOSER = 1.5  # times its own epsilon that a usual run takes of a life, at most (`benchmarks/lifetime.py`)
 EXACTLY = "their exact number"
+FEWEST = 3  # members of a secure sum
 
 NOT_A_NAME = re.compile(r"[^\w .:-]")
 
@@ -56,6 +58,15 @@ delta = 1e-5
 measuring = "noisy"          # what held-out examples tell: "nothing", "noisy" (paid for like training), "exact"
 exact-metrics = false        # whether exact numbers of examples and losses of training may leave
 timing = "nobody"            # or "server": whether replies say how long they took
+
+[peers]                      # the other members of a secure sum (federation.sum = secure): the server learns the total
+# roster = "/etc/bract/roster" # the public keys of all members (bract keys roster), not from the server: without it the
+                             # server could invent the other members
+colluders = 1                # how many members, at least, are taken to help the server
+honest = 2                   # how many others, at least, must be left in every sum (survivors - colluders)
+noise = "auto"               # "full": this node trusts no peer and adds all of the noise itself; "shared": it adds
+                             # its share, and the honest members the rest; "auto": shared with a roster, else full
+require-sum = false          # true: runs without a secure sum are declined
 
 [log]
 # audit = "/var/log/bract.jsonl"   # a line for every message: who asked for what, and what left
@@ -107,6 +118,7 @@ def check(path: Path, more: Sequence[str]) -> int:
         raise BractError(f"{path}: data-path should be the absolute path of the node's data")
     print("\n".join(explained(policy)))
     require_columns(policy)
+    require_members(policy)
     if not more:
         return 0
     print()
@@ -141,6 +153,24 @@ def require_columns(policy: Policy) -> None:
         raise BractError(f"{data.path} has no column {' and no column '.join(lacking)}; it has {', '.join(there)}")
 
 
+def require_members(policy: Policy) -> None:
+    """Where the roster can be read here: whose fingerprint it has, and whether its members are enough for a sum."""
+    peers = policy.peers
+    if not peers.roster:
+        return
+    if not Path(peers.roster).exists():
+        print(f"\nThere is no file {peers.roster} here, so its keys were not looked at.")
+        return
+    members = read_roster(Path(peers.roster))
+    print(f"\nThe roster has {len(members)} members and the fingerprint {fingerprint(members)}.")
+    least = peers.colluders + peers.honest
+    if len(members) < max(least, FEWEST):
+        raise BractError(
+            f"{peers.roster} has {len(members)} members: with peers-colluders = {peers.colluders} and peers-honest = "
+            f"{peers.honest} no sum has fewer than {max(least, FEWEST)}"
+        )
+
+
 def explained(policy: Policy) -> list[str]:
     """What any server could get at most, what it is told, and what it is refused."""
     data, allow, privacy = policy.data, policy.allow, policy.privacy
@@ -161,12 +191,37 @@ def explained(policy: Policy) -> list[str]:
         f"  - rows: {data.examples or EXACTLY}",
         *([f"  - persons: {data.persons or EXACTLY}"] if data.user else []),
         "",
+        "Where a run sums the updates of several nodes so that the server learns the total alone (a secure sum):",
+        *[f"  - {line}" for line in with_peers(policy)],
+        "",
         "It is refused:",
         f"  - runs that protect less than {least.get(privacy.unit, 'each person')}",
         f"  - tasks but {', '.join(allow.tasks)}; base models but {', '.join(allow.models) or 'none'}; ranks above "
         f"{allow.largest_rank}; batches below {allow.smallest_batch}",
+        *(["  - runs without a secure sum (federation.sum = secure)"] if policy.peers.require_sum else []),
         "  - columns, files, paths and exact figures; every fault but its number in this node's log",
     ]
+
+
+def with_peers(policy: Policy) -> list[str]:
+    """What the node takes its peers in a secure sum to be, and what its own data's protection rests on."""
+    peers = policy.peers
+    if peers.roster:
+        lines = [f"its members are those whose keys stand in {peers.roster}; the server can add none"]
+    else:
+        lines = ["its members are whom the server names, and it could invent all but this node: there is no roster"]
+    lines.append(
+        f"{peers.colluders} of them or more are taken to help the server, and {peers.honest} or more others must be "
+        "left in every sum"
+    )
+    if policy.full_noise:
+        lines.append("this node adds all of the noise itself: epsilon holds whatever the other members are")
+    else:
+        lines.append(
+            "this node adds only its share of the noise: epsilon holds if there are no more helpers of the server than "
+            "the run counts with, and the others add theirs"
+        )
+    return lines
 
 
 def gets(policy: Policy, measuring: str) -> list[str]:

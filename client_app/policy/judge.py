@@ -109,10 +109,11 @@ def _of_the_run(policy: Policy, settings: Settings) -> list[str]:
         found.append(f"model.name = {settings.model.name!r} is not allowed; {', '.join(allow.models) or 'none'} is")
     if settings.lora.rank > allow.largest_rank:
         found.append(f"lora.rank = {settings.lora.rank}: at most {allow.largest_rank} is allowed")
-    if policy.peers.require_sum and settings.federation.sum != "secure":
-        found.append(f"federation.sum = {settings.federation.sum!r}: only secure is allowed")
     if settings.train.batch < allow.smallest_batch:
         found.append(f"train.batch = {settings.train.batch}: at least {allow.smallest_batch} is asked for")
+    how = settings.federation.sum
+    if policy.peers.require_sum and how != "secure":
+        found.append(f"federation.sum = {how!r}: should be 'secure', a sum that the server does not see into")
     return found
 
 

@@ -17,6 +17,7 @@ UNITS = ("none", "client", "example", "person")  # what is promised to the data 
 
 Unit = Literal["none", "client", "example", "person"]
 Measuring = Literal["nothing", "noisy", "exact"]
+Noise = Literal["auto", "shared", "full"]
 
 
 def _absolute(path: str) -> str:
@@ -73,11 +74,13 @@ class Privacy:
 
 @dataclass(frozen=True, config=STRICT)
 class Peers:
-    roster: AbsolutePath = ""
-    colluders: int = 1
-    honest: int = 2
-    noise: str = "auto"
-    require_sum: StrictBool = False
+    """What this node takes the other members of a secure sum to be, of which the server learns the total alone."""
+
+    roster: AbsolutePath = ""  # the registered public keys of all members, exchanged outside the server
+    colluders: Annotated[StrictInt, Field(ge=0)] = 1  # so many members at least are taken to help the server
+    honest: Annotated[StrictInt, Field(ge=2)] = 2  # so many at least must be left in every sum besides those
+    noise: Noise = "auto"  # full: all of it is this node's own; auto: its share where there is a roster, else full
+    require_sum: StrictBool = False  # only runs whose updates are summed so
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -106,3 +109,11 @@ class Policy:
         """What may be spent in the data's lifetime."""
         unit = "person" if self.privacy.unit == "person" else "example"
         return Limit(self.privacy.epsilon, self.privacy.delta, unit)
+
+    @property
+    def full_noise(self) -> bool:
+        """Whether this node adds all of the noise itself, because it trusts no peer to add the rest.
+
+        Without a roster the server could have invented every peer, so their noise counts only if the operator says so.
+        """
+        return self.peers.noise == "full" or (self.peers.noise == "auto" and not self.peers.roster)
