@@ -28,9 +28,12 @@ def confirm(client: Client, content: RecordDict) -> RecordDict:
 def unmask(client: Client, content: RecordDict) -> RecordDict:
     """Shares by which the server takes the masks off the sum over these survivors, and off nothing else.
 
-    Guaranteed: for each other member the share of one secret and never of both, in a round once and for all.
+    Guaranteed: for each member, itself too, the share of one secret and never of both, in a round once and for all. So
+    whatever a server tells to whom, it never has enough shares of both secrets of one member. Of its own secrets a
+    member tells no more than of others': else who is told that one is in the sum, and all others that it is not, would
+    give that one's vector away.
     """
-    agreed, _, memory = _round(client, content)
+    agreed, newest, memory = _round(client, content)
     with memory.alone():
         newest = _settled(memory, agreed, client, _survivors(content))
         if agreed.parameters.signed:
@@ -38,10 +41,7 @@ def unmask(client: Client, content: RecordDict) -> RecordDict:
         mine = agreed.parameters.members.index(client.partition)
         with public():
             shares = _shares(agreed, newest, mine, content)
-        found: dict[str, bytes] = {"shares": b"".join(shares)}
-        if mine in newest.survivors:
-            found["own"] = agreed.secrets.own(newest.number)
-    return RecordDict({SUM: ConfigRecord(found)})
+    return RecordDict({SUM: ConfigRecord({"shares": b"".join(shares)})})
 
 
 def _round(client: Client, content: RecordDict) -> tuple[Agreed, Newest, Memory]:
@@ -107,15 +107,18 @@ def _require_confirmed(agreed: Agreed, newest: Newest, content: RecordDict) -> N
 
 
 def _shares(agreed: Agreed, newest: Newest, mine: int, content: RecordDict) -> list[bytes]:
-    """From the boxes of all others that were asked: of each the one share that its lot allows."""
+    """Of each member that was asked the one share that its lot allows: from boxes, and of its own secret."""
     others = [member for member in newest.asked if member != mine]
     boxes = content.config_records[SUM].get("boxes")
     if not isinstance(boxes, bytes) or len(boxes) != SEALED * len(others):
         raise BractError("the message does not carry a box of each other member that was asked")
-    found = []
+    found = {}
     for place, sender in enumerate(others):
         box = boxes[SEALED * place : SEALED * (place + 1)]
         public_key = agreed.key_of(sender).box
         mask, own = agreed.secrets.opened(box, sender, mine, newest.number, public_key, agreed.print)
-        found.append(own if sender in newest.survivors else mask)
-    return found
+        found[sender] = own if sender in newest.survivors else mask
+    if mine in newest.asked:
+        what = "self" if mine in newest.survivors else "mask"
+        found[mine] = agreed.secrets.shares(what, newest.number, agreed.parameters)[mine]
+    return [found[member] for member in newest.asked]

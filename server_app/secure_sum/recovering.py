@@ -8,7 +8,7 @@ from itertools import combinations, islice
 from bract.errors import BractError
 from bract.secure_sum import shamir
 from bract.secure_sum.masks import Context, add_stream, own_key, pair_key
-from bract.secure_sum.setup import KEY, Keys, Parameters, public_of
+from bract.secure_sum.setup import Keys, Parameters, public_of
 from bract.secure_sum.vector import Words
 
 TRIES = 400  # sets of shares, where some are wrong
@@ -16,21 +16,17 @@ TRIES = 400  # sets of shares, where some are wrong
 
 @dataclass(frozen=True)
 class Answer:
-    """A member's part in unmasking: of each other member's one secret a share, and its own self-mask secret."""
+    """A member's part in unmasking: of each member's one secret a share."""
 
     shares: Mapping[int, bytes]
-    own: bytes = b""
 
     @staticmethod
-    def of(member: int, asked: Sequence[int], shares: object, own: object) -> "Answer":
-        """Read what a member sent; every length must be right."""
-        others = [other for other in asked if other != member]
-        if not isinstance(shares, bytes) or len(shares) != shamir.SHARE * len(others):
-            raise BractError("its shares are not one of each other member that was asked")
-        if not isinstance(own, bytes) or len(own) not in (0, KEY):
-            raise BractError("its own secret is not as long as it should be")
+    def of(asked: Sequence[int], shares: object) -> "Answer":
+        """Read what a member sent; its length must be right."""
+        if not isinstance(shares, bytes) or len(shares) != shamir.SHARE * len(asked):
+            raise BractError("its shares are not one of each member that was asked")
         pieces = (shares[at : at + shamir.SHARE] for at in range(0, len(shares), shamir.SHARE))
-        return Answer(dict(zip(others, pieces, strict=True)), own)
+        return Answer(dict(zip(asked, pieces, strict=True)))
 
 
 def unmask(
@@ -66,10 +62,7 @@ def digest_fits(secret: bytes, digest: bytes) -> bool:
 
 
 def _secret(member: int, answers: Mapping[int, Answer], parameters: Parameters, fits: Callable[[bytes], bool]) -> bytes:
-    """A member's secret: as it told itself, or of enough others' shares."""
-    told = answers.get(member)
-    if told is not None and told.own and fits(told.own):
-        return told.own
+    """A member's secret, of enough members' shares."""
     shares = {other + 1: answer.shares[member] for other, answer in answers.items() if member in answer.shares}
     for points in islice(combinations(sorted(shares), parameters.threshold), TRIES):
         try:

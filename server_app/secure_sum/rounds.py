@@ -328,8 +328,8 @@ class SumRounds:
         def asked_of(member: int) -> dict[str, Any]:
             return {**record, "boxes": setup.for_receiver(member, asked, number)}
 
-        def answer_of(member: int, found: ConfigRecord) -> Answer:
-            return Answer.of(member, asked, found.get("shares"), found.get("own", b""))
+        def answer_of(_: int, found: ConfigRecord) -> Answer:
+            return Answer.of(asked, found.get("shares"))
 
         answers = self._said(messages.UNMASK, asked, setup, asked_of, answer_of)
         context = Context(number, setup.print, collected.context)
