@@ -18,8 +18,9 @@ from client_app.secure_sum.memory import Agreed, Memory, Newest
 
 def confirm(client: Client, content: RecordDict) -> RecordDict:
     """This member's signature under the survivors of a round: it will help to unmask these and no others."""
-    agreed, newest, memory = _round(client, content)
+    memory = _memory(client, content)
     with memory.alone():
+        agreed = _agreed(memory, client, content)
         newest = _settled(memory, agreed, client, _survivors(content))
         signature = agreed.secrets.run.sign(_statement(agreed, newest))
     return RecordDict({SUM: ConfigRecord({"signature": signature})})
@@ -33,8 +34,9 @@ def unmask(client: Client, content: RecordDict) -> RecordDict:
     member tells no more than of others': else who is told that one is in the sum, and all others that it is not, would
     give that one's vector away.
     """
-    agreed, newest, memory = _round(client, content)
+    memory = _memory(client, content)
     with memory.alone():
+        agreed = _agreed(memory, client, content)
         newest = _settled(memory, agreed, client, _survivors(content))
         if agreed.parameters.signed:
             _require_confirmed(agreed, newest, content)
@@ -44,17 +46,21 @@ def unmask(client: Client, content: RecordDict) -> RecordDict:
     return RecordDict({SUM: ConfigRecord({"shares": b"".join(shares)})})
 
 
-def _round(client: Client, content: RecordDict) -> tuple[Agreed, Newest, Memory]:
-    """The set-up and the round that are meant; PublicError if they are not the newest here."""
-    parameters = parameters_of(content, client)
-    memory = Memory(parameters.federation, client.partition)
-    with memory.alone():
-        agreed, newest = memory.agreed(), memory.newest()
-    if agreed is None or agreed.parameters != parameters or not agreed.print:
+def _memory(client: Client, content: RecordDict) -> Memory:
+    return Memory(parameters_of(content, client).federation, client.partition)
+
+
+def _agreed(memory: Memory, client: Client, content: RecordDict) -> Agreed:
+    """The set-up that is meant; PublicError if it, or the round that is meant, is not the newest here.
+
+    Looked at within `alone`: else a newer round that begins at this moment would be taken for the one that is meant.
+    """
+    agreed, newest = memory.agreed(), memory.newest()
+    if agreed is None or agreed.parameters != parameters_of(content, client) or not agreed.print:
         raise PublicError("this member has not agreed on this set-up, or has lost it")
     if content.config_records[SUM].get("number") != newest.number or not newest.number:
         raise PublicError(f"this round is not the newest here, which is {newest.number}")
-    return agreed, newest, memory
+    return agreed
 
 
 def _survivors(content: RecordDict) -> tuple[int, ...]:
