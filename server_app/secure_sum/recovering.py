@@ -1,9 +1,12 @@
 """How the masks come off a sum: what survivors' own masks and the lost ones' pair masks are made of, from shares."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
+from functools import partial
+from itertools import combinations
+from math import comb
+from random import Random
 
 from bract.errors import BractError
 from bract.secure_sum import shamir
@@ -41,16 +44,20 @@ def unmask(
     """Take all masks off the sum of the survivors' words, in place.
 
     Guaranteed: every secret that is used fits what its member made public before, so that the result is the plain sum
-    of what the survivors put in, or a BractError. A wrong share is left out where enough right ones are there.
+    of what the survivors put in, or a BractError. One member's wrong shares are left out where enough right ones are
+    there, and those of several members as far as `TRIES` sets of shares go.
     """
+    tries = Tries(parameters.threshold)
     alive = sorted(survivors)
     lost = sorted(set(asked) - set(alive))
     at = context.number - parameters.first
     for member in alive:
-        secret = _secret(member, answers, parameters, lambda found, m=member: digest_fits(found, keys[m].digests[at]))
+        digest = keys[member].digests[at]
+        secret = _secret(member, answers, parameters, tries, partial(digest_fits, digest=digest))
         add_stream(total, own_key(secret, context, member), -1)
     for member in lost:
-        private = _secret(member, answers, parameters, lambda found, m=member: public_of(found) == keys[m].masks[at])
+        mine = keys[member].masks[at]
+        private = _secret(member, answers, parameters, tries, partial(key_fits, public=mine))
         for other in alive:  # which has added the stream where its place is the lower one, else taken it away
             key = pair_key(private, keys[other].masks[at], context, member, other)
             add_stream(total, key, -1 if member > other else 1)
@@ -61,15 +68,49 @@ def digest_fits(secret: bytes, digest: bytes) -> bool:
     return hashlib.sha256(secret).digest() == digest
 
 
-def _secret(member: int, answers: Mapping[int, Answer], parameters: Parameters, fits: Callable[[bytes], bool]) -> bytes:
+def key_fits(private: bytes, public: bytes) -> bool:
+    """Whether it is the private key of what was made public."""
+    return public_of(private) == public
+
+
+@dataclass
+class Tries:
+    """Which sets of shares are tried: first the one that was right before, as who sends a wrong share sends more."""
+
+    threshold: int
+    right: tuple[int, ...] = ()
+
+    def of(self, points: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Sets of so many of these points, at most `TRIES`: if one point is wrong, some are without it."""
+        count, size = len(points), self.threshold
+        if self.right and set(self.right) <= set(points):
+            yield self.right
+        if comb(count, size) <= TRIES:
+            yield from combinations(points, size)
+            return
+        for start in range(count):
+            yield tuple(points[(start + i) % count] for i in range(size))
+        chance = Random(0)  # noqa: S311 - which shares are tried is no secret
+        for _ in range(TRIES - count):
+            yield tuple(chance.sample(points, size))
+
+
+def _secret(
+    member: int,
+    answers: Mapping[int, Answer],
+    parameters: Parameters,
+    tries: Tries,
+    fits: Callable[[bytes], bool],
+) -> bytes:
     """A member's secret, of enough members' shares."""
     shares = {other + 1: answer.shares[member] for other, answer in answers.items() if member in answer.shares}
-    for points in islice(combinations(sorted(shares), parameters.threshold), TRIES):
+    for points in tries.of(sorted(shares)):
         try:
             found = shamir.recover({x: shares[x] for x in points})
         except BractError:
             continue
         if fits(found):
+            tries.right = points
             return found
     raise BractError(
         f"the masks of client {parameters.members[member]} cannot be taken off: {len(shares)} shares came, "
