@@ -86,7 +86,7 @@ def row(n: int, values: int) -> str:
         f"{n:>7}  {count:>11}  | {keys_ms:>12.1f} {boxes_ms:>6.0f} {masks_s / len(alive) * 1e3:>6.1f} {shares_ms:>7.1f}"
         " |"
         f" {plain_s * 1e3:>17.0f} {unmask_ms:>7.0f} {peak:>10.1f} |"
-        f" {HEADER.size + shape.size:>12,} {up:>10,} {down:>5,} {SHARE * count + KEY:>9,} {SEALED * count:>5,}"
+        f" {HEADER.size + shape.size:>12,} {up:>10,} {down:>5,} {SHARE * (count + 1):>9,} {SEALED * count:>5,}"
     )
 
 
@@ -106,7 +106,8 @@ def answered(
         box = box_of(boxes[sender], parameters, near[sender], member, 1)
         found = secrets[member].opened(box, sender, member, 1, keys[sender].box, print_)
         shares[sender] = found[1] if sender in alive else found[0]
-    return Answer(shares, secrets[member].own(1) if member in alive else b"")
+    (shares[member],) = secrets[member].shares("self" if member in alive else "mask", 1, parameters, [member])
+    return Answer(shares)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def sum_lines(settings: Settings, clients: int) -> list[str]:
         f"sum        secure: {sums.survivors} of {clients} must answer, {sums.threshold} help to recover what is lost"
         + (f"; each shares with {others} neighbours" if others < clients - 1 else ""),
         f"           a set-up for {rounds} rounds takes 2 messages to each: {keys:,} and {boxes:,} bytes up, "
-        f"{clients * keys:,} down; a round 2 (3 with a roster): beside the words {others * SHARE + KEY:,} up, "
+        f"{clients * keys:,} down; a round 2 (3 with a roster): beside the words {(others + 1) * SHARE:,} up, "
         f"{others * SEALED:,} down",
     ]
 

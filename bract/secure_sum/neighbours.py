@@ -19,7 +19,7 @@ STUCK = 2.0**-13  # chance that a round cannot be unmasked although enough membe
 
 @lru_cache(maxsize=64)
 def degree(members: int, colluders: int, survivors: int) -> tuple[int, int]:
-    """How many neighbours a member has, and how many of their shares give a secret."""
+    """How many neighbours a member has, and how many of their shares and its own give a secret."""
     others = members - 1
     if members <= ALL:
         return others, (members + colluders) // 2 + 1
@@ -43,15 +43,15 @@ def neighbours(members: int, count: int, print_: bytes) -> tuple[tuple[int, ...]
 
 
 def _shares(others: int, colluders: int, count: int, chance: float) -> int:
-    """The fewest shares that a secret may take: of two secrets no `count` neighbours hold so many of each.
+    """The fewest shares that a secret may take, so that of two secrets nobody gets so many of each.
 
-    A neighbour that colludes gives both its shares, an honest one gives one. So both come out only where
-    2 shares <= neighbours + colluding neighbours.
+    Those who hold them are the `count` neighbours and the member itself. One that colludes gives both its shares, an
+    honest one gives one. So both secrets come out only where 2 shares <= holders + colluding neighbours.
     """
     tail, many = 0.0, min(count, colluders)
     while many >= 0 and (tail := tail + _chance(others, colluders, count, many)) <= chance:
         many -= 1
-    return (count + many) // 2 + 1  # where at most so many of them collude
+    return (count + 1 + many) // 2 + 1  # where at most so many of them collude
 
 
 def _below(others: int, alive: int, count: int, need: int) -> float:

@@ -1,6 +1,7 @@
 """Shamir's secret sharing of 32 bytes, modulo a prime just above 2**256."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from bract.errors import BractError
 
@@ -26,16 +27,23 @@ def deal(secret: bytes, coefficients: Sequence[int], points: Sequence[int]) -> l
 
 def recover(shares: Mapping[int, bytes]) -> bytes:
     """The secret of shares by their points. Wrong shares give a wrong secret, or a BractError: check what comes."""
-    xs = list(shares)
-    total = 0
+    factors = _factors(tuple(shares))
+    pieces = (int.from_bytes(share, "little") for share in shares.values())
+    value = sum(factor * piece for factor, piece in zip(factors, pieces, strict=True))
+    if (value := value % PRIME) >= 2**256:
+        raise BractError("shares do not give a secret")
+    return value.to_bytes(32, "little")
+
+
+@lru_cache(maxsize=64)
+def _factors(xs: tuple[int, ...]) -> list[int]:
+    """Lagrange's, at 0: the same for all secrets of which the same members send shares."""
+    found = []
     for x in xs:
         above, below = 1, 1
         for other in xs:
             if other != x:
                 above = above * -other % PRIME
                 below = below * (x - other) % PRIME
-        total += int.from_bytes(shares[x], "little") * above * pow(below, -1, PRIME)
-    value = total % PRIME
-    if value >= 2**256:
-        raise BractError("shares do not give a secret")
-    return value.to_bytes(32, "little")
+        found.append(above * pow(below, -1, PRIME) % PRIME)
+    return found

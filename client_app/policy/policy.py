@@ -101,10 +101,6 @@ class Policy:
     log: Log = field(default_factory=Log)
 
     @property
-    def full_noise(self) -> bool:
-        return self.peers.noise == "full" or (self.peers.noise == "auto" and not self.peers.roster)
-
-    @property
     def limit(self) -> Limit:
         """What may be spent in the data's lifetime."""
         unit = "person" if self.privacy.unit == "person" else "example"

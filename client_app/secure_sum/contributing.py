@@ -22,7 +22,7 @@ from bract.privacy.noise import SecureNoise
 from bract.secure_sum import vector
 from bract.secure_sum.masks import Context, mask
 from bract.secure_sum.rounds import FIGURE, Figures, RoundOfSum, exact_figures, figure_names, in_steps, mechanism_of
-from bract.secure_sum.vector import Words
+from bract.secure_sum.vector import Shape, Words
 from bract.tasks.task import summed
 from bract.tasks.tokens import pad_id
 from bract.wire.messages import HOLDOUT, METRICS, PAYLOAD, PRIVACY, REPORT, SUM, get_payload, payload_record
@@ -100,6 +100,17 @@ class Place:
         return RoundOfSum.of(self.client.settings, len(self.agreed.keys), count)
 
     @property
+    def shape(self) -> Shape:
+        """Of the words that it sends."""
+        return self.sum.shape(self.client.layout, self.client.task)
+
+    @property
+    def context(self) -> Context:
+        """What its masks are bound to."""
+        asked, model = self.asked, get_payload(self.content).tobytes()
+        return Context.of(asked.number, self.agreed.print, self.plan, model, asked.members, self.shape, asked.union)
+
+    @property
     def shares_noise(self) -> bool:
         """Whether it adds its share of the noise alone: if the run is so and its node's operator trusts its peers."""
         policy = self.client.policy
@@ -143,11 +154,12 @@ def contribute(client: Client, content: RecordDict) -> RecordDict:
         if newest.number == asked.number and newest.request != digest:
             return too_old(memory)
         newest = memory.start(asked.number, digest, asked.members)
-        if (kept := memory.reply()) is not None:
-            return unpacked(kept)
-        reply, context = _made(place)
-        memory.keep_reply(packed(reply))  # first: what is marked as sent can be sent again
-        memory.note(replace(newest, context=context.digest.hex(), sent=PAYLOAD in reply))
+        kept = memory.reply(asked.number)
+        reply = _made(place) if kept is None else unpacked(kept)
+        if kept is None:
+            memory.keep_reply(asked.number, packed(reply))  # first: what is marked as sent can be sent again
+        if not newest.context:  # also where this process was killed after the reply was kept
+            memory.note(replace(newest, context=place.context.digest.hex(), sent=PAYLOAD in reply))
     return reply
 
 
@@ -158,12 +170,9 @@ def too_old(memory: Memory) -> RecordDict:
     return found
 
 
-def _made(place: Place) -> tuple[RecordDict, Context]:
-    """The reply and what its masks are bound to."""
-    client, plan, agreed = place.client, place.plan, place.agreed
-    shape = place.sum.shape(client.layout, client.task)
-    model = get_payload(place.content).tobytes()
-    context = Context.of(place.asked.number, agreed.print, plan, model, place.asked.members, shape, place.asked.union)
+def _made(place: Place) -> RecordDict:
+    """The reply."""
+    client, plan = place.client, place.plan
     net = client.model()
     with own_state(plan, client.partition, client.layout) as kept:
         require_same_unit(client, kept)
@@ -173,22 +182,20 @@ def _made(place: Place) -> tuple[RecordDict, Context]:
             if plan.keeps:
                 export(client, net, plan)
             reply = RecordDict({REPORT: ConfigRecord({"status": "done"})})
-            return _masked(place, context, reply, np.zeros(0, dtype=np.int64), 0, figures), context
+            return _masked(place, reply, np.zeros(0, dtype=np.int64), 0, figures)
         if why := declined(client, plan):
-            return abstained(why), context
-        local = LocalRound(client, plan, net, carried)
-        reply = _trained(place, context, local, figures)
-    return reply, context
+            return abstained(why)
+        return _trained(place, LocalRound(client, plan, net, carried), figures)
 
 
-def _trained(place: Place, context: Context, local: LocalRound, figures: "Measured") -> RecordDict:
+def _trained(place: Place, local: LocalRound, figures: "Measured") -> RecordDict:
     """The reply of a round that trains, charged where that costs privacy."""
     client, settings = place.client, place.client.settings
     privacy, per_person = settings.privacy, settings.privacy.per_person if settings.privacy.unit == "person" else 0
 
     def plain() -> RecordDict:
         values, weight = weighted_change(place, local)
-        return _masked(place, context, RecordDict({REPORT: ConfigRecord({"status": "done"})}), values, weight, figures)
+        return _masked(place, RecordDict({REPORT: ConfigRecord({"status": "done"})}), values, weight, figures)
 
     def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
         values, weight = np.zeros(0, dtype=np.int64), 0
@@ -200,7 +207,7 @@ def _trained(place: Place, context: Context, local: LocalRound, figures: "Measur
                 values = gradients(place, private, noise)
             else:
                 values, weight = weighted_change(place, private)
-        return _masked(place, context, RecordDict({REPORT: ConfigRecord({"status": "done"})}), values, weight, figures)
+        return _masked(place, RecordDict({REPORT: ConfigRecord({"status": "done"})}), values, weight, figures)
 
     if privacy.unit == "none":
         return plain()
@@ -322,12 +329,9 @@ def measured(place: Place, net: LoraModel) -> Measured:
     return Measured({name: int(metrics[name]) for name in names}, reply.config_records[PRIVACY])  # type: ignore[arg-type]  # it was made here
 
 
-def _masked(
-    place: Place, context: Context, reply: RecordDict, values: Integers, weight: int, measured_: Measured
-) -> RecordDict:
+def _masked(place: Place, reply: RecordDict, values: Integers, weight: int, measured_: Measured) -> RecordDict:
     """The reply with its words, under masks unless the run is one without."""
-    client, agreed = place.client, place.agreed
-    shape = place.sum.shape(client.layout, client.task)
+    client, agreed, shape = place.client, place.agreed, place.shape
     if not place.plan.trains:
         values = np.zeros(shape.values, dtype=np.int64)
     words = Words.of(shape, values, [weight, *measured_.figures.values()])
@@ -335,7 +339,7 @@ def _masked(
         number, secrets = place.asked.number, agreed.secrets
         others = agreed.shares_with(place.mine, place.asked.members)
         publics = _publics(agreed, number, others)
-        mask(words, context, place.mine, secrets.mask(number), secrets.own(number), others, publics)
+        mask(words, place.context, place.mine, secrets.mask(number), secrets.own(number), others, publics)
     reply[PAYLOAD] = payload_record(vector.packed(words, place.asked.number))
     if measured_.spent is not None:
         reply[HOLDOUT] = measured_.spent

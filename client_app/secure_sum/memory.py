@@ -165,17 +165,18 @@ class Memory:
             return before
         found = Newest(number, request, tuple(asked))
         self.note(found)
-        (self.folder / "reply").unlink(missing_ok=True)
+        for path in self.folder.glob("reply-*"):
+            path.unlink()
         return found
 
-    def reply(self) -> bytes | None:
-        """What was answered in the newest round."""
-        path = self.folder / "reply"
+    def reply(self, number: int) -> bytes | None:
+        """What was answered in this round, the newest one; never what was answered in another."""
+        path = self.folder / f"reply-{number}"
         return path.read_bytes() if path.exists() else None
 
-    def keep_reply(self, data: bytes) -> None:
+    def keep_reply(self, number: int, data: bytes) -> None:
         """Before it leaves."""
-        self._write("reply", data)
+        self._write(f"reply-{number}", data)
 
     def _write(self, name: str, data: bytes) -> None:
         with replacing(self.folder / name) as temporary:

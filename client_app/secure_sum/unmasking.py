@@ -18,8 +18,9 @@ from client_app.secure_sum.memory import Agreed, Memory, Newest
 
 def confirm(client: Client, content: RecordDict) -> RecordDict:
     """Sign who the survivors of a round are: this member will help to unmask these and no others."""
-    agreed, newest, memory = _round(client, content)
+    memory = _memory(client, content)
     with memory.alone():
+        agreed = _agreed(memory, client, content)
         newest = _settled(memory, agreed, client, _survivors(content))
         signature = agreed.secrets.run.sign(_statement(agreed, newest))
     return RecordDict({SUM: ConfigRecord({"signature": signature})})
@@ -28,33 +29,38 @@ def confirm(client: Client, content: RecordDict) -> RecordDict:
 def unmask(client: Client, content: RecordDict) -> RecordDict:
     """Shares by which the server takes the masks off the sum over these survivors, and off nothing else.
 
-    Guaranteed: for each other member the share of one secret and never of both, in a round once and for all.
+    Guaranteed: for each member, itself too, the share of one secret and never of both, in a round once and for all. So
+    whatever a server tells to whom, it never has enough shares of both secrets of one member. Of its own secrets a
+    member tells no more than of others': else who is told that one is in the sum, and all others that it is not, would
+    give that one's vector away.
     """
-    agreed, _, memory = _round(client, content)
+    memory = _memory(client, content)
     with memory.alone():
+        agreed = _agreed(memory, client, content)
         newest = _settled(memory, agreed, client, _survivors(content))
         if agreed.parameters.signed:
             _require_confirmed(agreed, newest, content)
         mine = agreed.parameters.members.index(client.partition)
         with public():
             shares = _shares(agreed, newest, mine, content)
-        found = ConfigRecord({"shares": b"".join(shares)})
-        if mine in newest.survivors:
-            found["own"] = agreed.secrets.own(newest.number)
-    return RecordDict({SUM: found})
+    return RecordDict({SUM: ConfigRecord({"shares": b"".join(shares)})})
 
 
-def _round(client: Client, content: RecordDict) -> tuple[Agreed, Newest, Memory]:
-    """The set-up and the round that are meant; PublicError if they are not the newest here."""
-    parameters = parameters_of(content, client)
-    memory = Memory(parameters.federation, client.partition)
-    with memory.alone():
-        agreed, newest = memory.agreed(), memory.newest()
-    if agreed is None or agreed.parameters != parameters or not agreed.print:
+def _memory(client: Client, content: RecordDict) -> Memory:
+    return Memory(parameters_of(content, client).federation, client.partition)
+
+
+def _agreed(memory: Memory, client: Client, content: RecordDict) -> Agreed:
+    """The set-up that is meant; PublicError if it, or the round that is meant, is not the newest here.
+
+    Looked at within `alone`: else a newer round that begins at this moment would be taken for the one that is meant.
+    """
+    agreed, newest = memory.agreed(), memory.newest()
+    if agreed is None or agreed.parameters != parameters_of(content, client) or not agreed.print:
         raise PublicError("this member has not agreed on this set-up, or has lost it")
     if content.config_records[SUM].get("number") != newest.number or not newest.number:
         raise PublicError(f"this round is not the newest here, which is {newest.number}")
-    return agreed, newest, memory
+    return agreed
 
 
 def _survivors(content: RecordDict) -> tuple[int, ...]:
@@ -107,15 +113,17 @@ def _require_confirmed(agreed: Agreed, newest: Newest, content: RecordDict) -> N
 
 
 def _shares(agreed: Agreed, newest: Newest, mine: int, content: RecordDict) -> list[bytes]:
-    """From the boxes of all neighbours that were asked: of each the one share that its lot allows."""
+    """Of each neighbour that was asked, and of itself, the one share that its lot allows: from boxes, and its own."""
     others = agreed.shares_with(mine, newest.asked)
     boxes = content.config_records[SUM].get("boxes")
     if not isinstance(boxes, bytes) or len(boxes) != SEALED * len(others):
         raise BractError("the message does not carry a box of each neighbour that was asked")
-    found = []
+    found = {}
     for place, sender in enumerate(others):
         box = boxes[SEALED * place : SEALED * (place + 1)]
         public_key = agreed.key_of(sender).box
         mask, own = agreed.secrets.opened(box, sender, mine, newest.number, public_key, agreed.print)
-        found.append(own if sender in newest.survivors else mask)
-    return found
+        found[sender] = own if sender in newest.survivors else mask
+    what = "self" if mine in newest.survivors else "mask"
+    (found[mine],) = agreed.secrets.shares(what, newest.number, agreed.parameters, [mine])
+    return [found[member] for member in sorted(found)]

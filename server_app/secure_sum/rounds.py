@@ -343,8 +343,8 @@ class SumRounds:
             return {**record, "boxes": setup.for_receiver(member, asked, number)}
 
         def answer_of(member: int, found: ConfigRecord) -> Answer:
-            others = sorted(set(setup.neighbours[member]) & set(asked))
-            return Answer.of(others, found.get("shares"), found.get("own", b""))
+            holds = sorted((set(setup.neighbours[member]) & set(asked)) | {member})
+            return Answer.of(holds, found.get("shares"))
 
         answers = self._said(messages.UNMASK, asked, setup, asked_of, answer_of)
         context = Context(number, setup.print, collected.context)
