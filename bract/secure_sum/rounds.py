@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bract.adapter.layout import Layout
 from bract.privacy.mechanism import Mechanism, find_for_clients, find_for_sum
-from bract.secure_sum.grid import Grid, sensitivity
+from bract.secure_sum.grid import Grid
 from bract.secure_sum.vector import Shape
 from bract.settings.schema import Settings
 from bract.tasks.task import Sums, Task
@@ -39,7 +39,7 @@ class RoundOfSum:
         kind = kind_of(settings)
         if kind == "changes" or not values:
             return RoundOfSum(kind, Grid.for_weighted(), values, 0.0)
-        most = sensitivity(values)
+        most = Grid.sensitivity(values)
         # Sized for members that add all of the noise: which do, nobody has to know.
         deviation = mechanism_of(settings, members).sigma * most
         return RoundOfSum(kind, Grid.for_clipped(settings.privacy.clip, values, members, deviation), values, most)

@@ -9,17 +9,17 @@ Values are words of 32 or 64 bits, figures always of 64; both are added modulo t
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bract.errors import BractError
+from bract.secure_sum.grid import Bits, from_words, to_words
 
 MAGIC = b"BRSM"
 VERSION = 1
 HEADER = struct.Struct("<4sBBBBII8s")
-Bits = Literal[32, 64]
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,15 @@ class Words:
 
     shape: Shape
     values: NDArray[Any]  # uint32 or uint64
-    figures: NDArray[np.uint64]
+    figures: NDArray[Any]  # uint64
 
     @staticmethod
     def of(shape: Shape, values: NDArray[np.int64], figures: Iterable[int]) -> "Words":
         """Of whole numbers, which may be negative."""
-        whole = values.astype(np.int64).view(np.uint64)
-        numbers = np.array(list(figures), dtype=np.int64).view(np.uint64)
-        if len(whole) != shape.values or len(numbers) != shape.figures:
+        numbers = to_words(np.array(list(figures), dtype=np.int64), 64)
+        if len(values) != shape.values or len(numbers) != shape.figures:
             raise ValueError("not of this shape")
-        return Words(shape, whole.astype(np.uint32) if shape.bits == 32 else whole.copy(), numbers.copy())
+        return Words(shape, to_words(values, shape.bits), numbers)
 
     @staticmethod
     def zeros(shape: Shape) -> "Words":
@@ -70,8 +69,7 @@ class Words:
 
     def numbers(self) -> tuple[NDArray[np.int64], list[int]]:
         """Values and figures as whole numbers, which may be negative."""
-        values = self.values.view(np.int32 if self.shape.bits == 32 else np.int64).astype(np.int64)
-        return values, [int(one) for one in self.figures.view(np.int64)]
+        return from_words(self.values), [int(one) for one in from_words(self.figures)]
 
 
 def packed(words: Words, number: int) -> NDArray[np.uint8]:

@@ -44,6 +44,15 @@ def test_they_are_normal_and_independent(make):
         assert abs(np.corrcoef(left**2, right**2)[0, 1]) < limit
 
 
+def test_small_numbers_are_as_fine_as_large_ones():
+    found = SecureNoise("fine").fine(10**6)
+    assert 0 < found.min() < 1e-4
+    assert 1 - 1e-4 < found.max() <= 1
+    assert stats.kstest(found, "uniform").pvalue > 1e-7
+    small = found[found < 2.0**-7] * 2.0**53
+    assert (small != np.rint(small)).mean() > 0.9  # no multiples of what `uniform` gives
+
+
 def test_two_processes_worth_of_keys_give_different_streams_and_a_seed_the_same():
     assert not np.array_equal(SecureNoise().normal(10), SecureNoise().normal(10))
     assert np.array_equal(SecureNoise("a").normal(10), SecureNoise("a").normal(10))
