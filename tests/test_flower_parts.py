@@ -90,6 +90,14 @@ def it_knows_the_options_that_bract_node_sets(part):
     assert found.superexec_auth_secret_file == "x"
 
 
+@check("flwr.common.config.parse_config_args")
+def a_node_s_configuration_is_read_by_it(part):
+    assert part(['partition-id=0 policy="/a b.toml"']) == {"partition-id": 0, "policy": "/a b.toml"}
+    assert part([""]) == {}
+    command = inspect.getsource(import_module("flwr.supernode.cli.flower_supernode"))
+    assert "parse_config_args(" in command.partition("node_config=")[2]
+
+
 @check(
     "flwr.supercore.constant.FLWR_DISABLE_UPDATE_CHECK",
     "flwr.common.constant.FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION",

@@ -5,6 +5,7 @@ What it uses of Flower's private parts, and what for; `tests/test_flower_parts.p
     flwr.superlink.extensions.get_middleware            `bract link` sets its guard before all that Flower serves
     flwr.superlink.cli.flower_superlink                 the command `flower-superlink`, in a process with that guard
     flwr.supernode.start_client_internal.time           the clock that a SuperNode sleeps by; `bract node` sets its own
+    flwr.common.config.parse_config_args                the words of a node's configuration, as Flower reads them
     flwr.superlink.grid.HttpGrid                        the grid of a server whose clients are on other machines
 
 Relied on without an import:

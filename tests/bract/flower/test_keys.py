@@ -13,6 +13,7 @@ from bract.cli.main import main
 from bract.errors import BractError
 from bract.flower import keys
 from bract.processes import tool
+from bract.secure_sum.roster import fingerprint, point_of, read_roster
 
 
 def mode(path):
@@ -156,3 +157,57 @@ def test_an_authority_that_others_may_touch_signs_nothing(tmp_path, name, mode):
 def test_flower_still_takes_the_options_that_are_checked(command, files):
     done = subprocess.run([tool(f"flower-{command}"), "--help"], capture_output=True, text=True, check=True)
     assert [name for name in files if f"--{name} " not in done.stdout] == []
+
+
+@pytest.fixture
+def publics(tmp_path):
+    """The public keys of three nodes."""
+    for i in range(3):
+        keys.node(tmp_path / f"node{i}")
+    return [tmp_path / f"node{i}.pub" for i in range(3)]
+
+
+def test_a_roster_is_made_of_public_keys_and_has_a_fingerprint(tmp_path, publics, capsys):
+    assert main(["keys", "roster", str(tmp_path / "roster"), *map(str, publics)]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert "to every node's operator by a way that is not the server" in line
+    assert line.endswith(f": {fingerprint(read_roster(tmp_path / 'roster'))}")
+    lines = [public.read_text() for public in publics]
+    assert (tmp_path / "roster").read_text() == "".join(lines)  # with the comments, which say whose it is
+    assert mode(tmp_path / "roster") == 0o644
+    own = {point_of(load_ssh_private_key((tmp_path / f"node{i}").read_bytes(), password=None)) for i in range(3)}
+    assert read_roster(tmp_path / "roster") == own
+
+
+def test_a_roster_is_not_made_of_what_is_no_node_s_key(tmp_path, publics, capsys):
+    place = str(tmp_path / "roster")
+    (tmp_path / "again.pub").write_text(" ".join(publics[0].read_text().split()[:2]) + " under another name\n")
+    (tmp_path / "two.pub").write_text(publics[0].read_text() + publics[1].read_text())
+    (tmp_path / "open.pub").write_text(publics[0].read_text())
+    (tmp_path / "open.pub").chmod(0o666)
+    for bad, words in (
+        (tmp_path / "again.pub", "is the same as one before it"),
+        (tmp_path / "two.pub", "should be one key, not 2"),
+        (tmp_path / "open.pub", "may be written by others"),
+        (tmp_path / "node1", "line 1: should be a key as bract keys node writes it to .pub"),
+        (tmp_path / "none.pub", "cannot be read"),
+    ):
+        assert main(["keys", "roster", place, str(publics[0]), str(bad)]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert words in line
+        assert str(bad) in line
+        assert not (tmp_path / "roster").exists()
+
+
+def test_a_roster_that_is_there_is_left_as_it_is(tmp_path, publics, capsys):
+    keys.roster(tmp_path / "roster", publics[:2])
+    before = (tmp_path / "roster").read_bytes()
+    assert main(["keys", "roster", str(tmp_path / "roster"), *map(str, publics)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "roster").read_bytes() == before
+
+
+def test_a_comment_is_shown_without_what_a_terminal_obeys(tmp_path, publics):
+    publics[0].write_text(" ".join(publics[0].read_text().split()[:2]) + " a\x1b[31mb\n")
+    keys.roster(tmp_path / "roster", publics[:1])
+    assert (tmp_path / "roster").read_text().endswith(" a [31mb\n")

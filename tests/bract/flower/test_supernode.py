@@ -28,3 +28,26 @@ def test_a_policy_that_is_none_starts_nothing(tmp_path, capfd):
 def test_the_trainer_knows_whose_node_it_serves():
     told = supernode.told_to_trainer(["--insecure", "--superlink", "link.example:8000"])
     assert told == {"BRACT_NODE": "1", "BRACT_SUPERLINK": "link.example:8000"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--auth-supernode-private-key", "keys/own"],
+        ["--auth-supernode-private-key=keys/own"],
+        ["--auth-supernode-priv", "keys/own"],
+    ],
+)
+def test_the_trainer_knows_where_its_node_s_own_key_lies(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    assert supernode.told_to_trainer(["--insecure", *words])["BRACT_NODE_KEY"] == str(tmp_path / "keys" / "own")
+
+
+def test_a_key_of_another_time_is_nobody_s(monkeypatch):
+    monkeypatch.setenv("BRACT_NODE_KEY", "/another")
+    monkeypatch.setenv("KEPT", "1")
+    found = supernode.environment(supernode.told_to_trainer(["--insecure"]))
+    assert "BRACT_NODE_KEY" not in found
+    assert (found["KEPT"], found["BRACT_NODE"]) == ("1", "1")
+    told = supernode.told_to_trainer(["--auth-supernode-private-key", "/own"])
+    assert supernode.environment(told)["BRACT_NODE_KEY"] == "/own"

@@ -1,13 +1,13 @@
 """A run's settings held against a policy."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from bract.errors import BractError, PublicError
 from bract.settings.read import read
 from client_app.policy import judge
-from client_app.policy.policy import Allow, Data, Policy, Privacy
+from client_app.policy.policy import Allow, Data, Peers, Policy, Privacy
 
 DATA = Data(path="/data.csv")
 STRICT = Policy(data=DATA)
@@ -54,6 +54,22 @@ def test_an_operator_may_allow_more_and_ask_for_more():
     tight = replace(STRICT, privacy=Privacy(largest_delta=1e-7))
     with pytest.raises(PublicError, match="privacy.delta = 1e-05: at most 1e-07"):
         judge.require_allowed(tight, run())
+
+
+def test_an_operator_may_ask_for_a_sum_that_the_server_does_not_see_into():
+    settings = run()
+
+    @dataclass(frozen=True)
+    class Secure(type(settings.federation)):
+        sum: str = "secure"
+
+    asks = Policy(data=DATA, peers=Peers(require_sum=True))
+    with pytest.raises(PublicError, match="this node's policy: federation.sum = 'plain': should be 'secure'"):
+        judge.require_allowed(asks, settings)
+    secure = replace(settings, federation=Secure())
+    judge.require_allowed(asks, secure)
+    for either in (settings, secure):
+        judge.require_allowed(STRICT, either)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from bract.errors import BractError
 from bract.privacy.spending import Limit
 from client_app.policy import reading
-from client_app.policy.policy import Policy
+from client_app.policy.policy import Peers, Policy
 
 
 def written(path, text):
@@ -49,12 +49,41 @@ def test_words_alone_are_a_policy(tmp_path):
         ("[privacy]\nepsilon = 'much'\n", "privacy-epsilon = 'much'"),
         ("[privacy]\nepsilom = 1\n", "privacy-epsilom: a policy has no such key"),
         ("[data]\nlabels = [1]\n", "data-labels = 1"),
+        ("[peers]\nroster = 'roster'\n", "peers-roster = 'roster'.*an absolute path"),
+        ("[peers]\ncolluders = -1\n", "peers-colluders = -1"),
+        ("[peers]\nhonest = 1\n", "peers-honest = 1"),
+        ("[peers]\nhonest = true\n", "peers-honest = True"),
+        ("[peers]\nnoise = 'own'\n", "peers-noise = 'own'"),
+        ("[peers]\nrequire-sum = 1\n", "peers-require-sum = 1"),
+        ("[peers]\nrequire_sum = true\n", "peers-require_sum: a policy has no such key"),
         ("broken", "cannot be read"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, words):
     with pytest.raises(BractError, match=words):
         reading.of_node(written(tmp_path / "node.toml", text))
+
+
+def test_what_is_said_of_peers(tmp_path):
+    text = '[peers]\nroster = "/roster"\ncolluders = 0\nhonest = 4\nrequire-sum = true\n'
+    found = reading.of_node({**written(tmp_path / "node.toml", text), "peers-noise": "full"})
+    assert found.peers == Peers("/roster", 0, 4, "full", require_sum=True)
+    assert Policy().peers == Peers("", 1, 2, "auto", require_sum=False)
+
+
+@pytest.mark.parametrize(
+    ("noise", "roster", "full"),
+    [
+        ("auto", "", True),
+        ("auto", "/roster", False),
+        ("shared", "", False),
+        ("shared", "/roster", False),
+        ("full", "", True),
+        ("full", "/roster", True),
+    ],
+)
+def test_whose_noise_a_node_relies_on(noise, roster, full):
+    assert Policy(peers=Peers(roster=roster, noise=noise)).full_noise is full
 
 
 def test_a_policy_that_others_may_write_is_nobody_s_word(tmp_path):
