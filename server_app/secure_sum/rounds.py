@@ -58,6 +58,7 @@ class Collected:
     """A round whose survivors are fixed: their words, and what became of each client."""
 
     number: int
+    print: bytes  # of its set-up
     survivors: tuple[int, ...]
     words: Words
     context: bytes
@@ -66,7 +67,13 @@ class Collected:
 
     def save(self, path: Path) -> None:
         """Before anybody is asked to help with it."""
-        told = {"number": self.number, "survivors": self.survivors, "rows": self.rows, "memory": dict(self.memory)}
+        told = {
+            "number": self.number,
+            "print": self.print.hex(),
+            "survivors": self.survivors,
+            "rows": self.rows,
+            "memory": dict(self.memory),
+        }
         arrays = {
             "values": self.words.values,
             "figures": self.words.figures,
@@ -76,20 +83,20 @@ class Collected:
             save_file(arrays, temporary, metadata={"bract": json.dumps(told)})
 
     @staticmethod
-    def load(path: Path, number: int, shape: Shape) -> "Collected | None":
-        """The one of this number, if its survivors were fixed."""
+    def load(path: Path, number: int, print_: bytes, shape: Shape) -> "Collected | None":
+        """The one of this number and set-up, if its survivors were fixed."""
         if not path.is_file():
             return None
         try:
             with safe_open(path, framework="numpy") as file:
                 told = json.loads((file.metadata() or {})["bract"])
-                if told["number"] != number:
+                if (told["number"], told["print"]) != (number, print_.hex()):
                     return None
                 words = Words(shape, file.get_tensor("values"), file.get_tensor("figures"))
                 context = file.get_tensor("context").tobytes()
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
-        return Collected(number, tuple(told["survivors"]), words, context, told["rows"], told["memory"])
+        return Collected(number, print_, tuple(told["survivors"]), words, context, told["rows"], told["memory"])
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,9 @@ class SumRounds:
         """Take it up again, with the set-up that was in use."""
         self._numbers = Numbers(**memory.get(MEMORY, {}))
         self._setup = SetUp.load(self._place / "setup.safetensors")
+        if self._setup is not None and self._setup.parameters.generation > self._numbers.generation:
+            # Agreed on after the checkpoint was written: the number that it was made for goes on with it.
+            self._numbers = replace(self._numbers, generation=self._setup.parameters.generation, fresh=False)
 
     # -- What the run asks for ------------------------------------------------------------------
 
@@ -247,7 +257,7 @@ class SumRounds:
         strategy, number = self._strategy, self._numbers.number
         shape = summed.of.shape(strategy.federation.layout, strategy.federation.task)
         path = self._place / "sum.safetensors"
-        collected = Collected.load(path, number, shape)
+        collected = Collected.load(path, number, setup.print, shape)
         newest = 0
         if collected is None:
             collected, newest = self._collect(state, round_, plans, summed, shape, setup, measure=measure)
@@ -303,7 +313,8 @@ class SumRounds:
         survivors = tuple(sorted(place for place in places if place is not None))
         context = Context.of(number, setup.print, plans[members[0]], model, asked, shape, summed.union)
         rows = [asdict(row) for row in strategy.rows]
-        return Collected(number, survivors, strategy.words.total, context.digest, rows, strategy.memory()), newest
+        words, memory = strategy.words.total, strategy.memory()
+        return Collected(number, setup.print, survivors, words, context.digest, rows, memory), newest
 
     def _asked(self, setup: SetUp, plans: Mapping[Member, Plan]) -> list[int]:
         places = (setup.place(member.partition) for member in plans)
