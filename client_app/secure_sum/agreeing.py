@@ -10,15 +10,21 @@ from bract.secure_sum.roster import read_roster, sign, verify
 from bract.secure_sum.setup import Keys, Parameters, Secrets
 from bract.wire.messages import SUM
 from client_app.client import Client
-from client_app.secure_sum.memory import Memory, new_seed
+from client_app.secure_sum.memory import OLDER_SETUP, Memory, new_seed
 from client_app.secure_sum.node_key import node_key
 
 
 def keys(client: Client, content: RecordDict) -> RecordDict:
-    """Public keys of this member for a set-up. Asked again, it sends the same bytes."""
+    """A member's public keys for a set-up. Asked again, it sends the same bytes.
+
+    Where it has begun another one that is as new or newer, it makes none, and tells which is its newest.
+    """
     parameters = parameters_of(content, client)
     memory = Memory(parameters.federation, client.partition)
     with memory.alone():
+        newest = memory.agreed()
+        if newest is not None and not newest.before(parameters):
+            return RecordDict({SUM: ConfigRecord({"newest": newest.parameters.generation, "reason": OLDER_SETUP})})
         agreed = memory.begun(parameters)
         if agreed is None:
             seed = new_seed()

@@ -19,6 +19,7 @@ from bract.files import home, locked, replacing, require_private
 from bract.secure_sum.setup import KEY, Keys, Parameters, Secrets, print_of
 
 VERSION = 1
+OLDER_SETUP = "this set-up was begun with other parameters, or is not the newest here"
 OLDER = "a round that is not newer than the newest here"
 
 
@@ -45,6 +46,10 @@ class Agreed:
     def shares_with(self, member: int, asked: Sequence[int]) -> list[int]:
         """Its neighbours among those that were asked, rising."""
         return sorted(set(self.neighbours[member]) & set(asked))
+
+    def before(self, parameters: Parameters) -> bool:
+        """Whether a set-up with these parameters is this one, or newer."""
+        return self.parameters == parameters or self.parameters.generation < parameters.generation
 
     def key_of(self, member: int) -> Keys:
         """Another member's public keys."""
@@ -107,11 +112,9 @@ class Memory:
     def begun(self, parameters: Parameters) -> Agreed | None:
         """The set-up with these parameters if it was begun; a server does not go back to an older one."""
         agreed = self.agreed()
-        if agreed is None or agreed.parameters.generation < parameters.generation:
-            return None
-        if agreed.parameters != parameters:
-            raise PublicError("this set-up was begun with other parameters, or is not the newest here")
-        return agreed
+        if agreed is not None and not agreed.before(parameters):
+            raise PublicError(OLDER_SETUP)
+        return agreed if agreed is not None and agreed.parameters == parameters else None
 
     def begin(self, parameters: Parameters, own: bytes, seed: bytes) -> Agreed:
         """Keep a new secret, before anything that is made of it leaves."""

@@ -20,6 +20,8 @@ from server_app.transport import exchange
 from strategies import Member
 from strategies.replies import reason
 
+LAST = 2**30  # generation that a member may say it knows
+
 
 @dataclass(frozen=True)
 class SetUp:
@@ -94,13 +96,19 @@ def agree(
 ) -> SetUp:
     """A new set-up with the members that answer. `parameters_of` makes its parameters of members and generation.
 
-    Who does not answer is left out, and the others are asked anew, since each signs who all the members are. Raises
-    BractError where too few are left.
+    Who does not answer is left out, and the others are asked anew, since each signs who all the members are. Where
+    members know a newer set-up than this server, which was stopped while it made one, it goes on above theirs, once.
+    Raises BractError where too few are left.
     """
-    left = sorted(members)
+    left, behind = sorted(members), True
     while True:
         parameters = parameters_of([member.partition for member in left], generation, signed)
-        keys = _asked(grid, left, messages.KEYS, {"parameters": parameters.to_text()}, deadline, "keys")
+        heard: list[int] = []
+        asked = {"parameters": parameters.to_text()}
+        keys = _asked(grid, left, messages.KEYS, asked, deadline, "keys", newest=heard.append if behind else None)
+        if heard:
+            generation, behind = max(heard) + 1, False
+            continue
         if signed and any(not one for one in keys.values()):
             say(
                 "not every node has a registered key: sums are without signatures, against an honest-but-curious server"
@@ -134,9 +142,19 @@ def _readable(keys: Mapping[int, bytes], parameters: Parameters) -> dict[int, by
 
 
 def _asked(
-    grid: Grid, members: Sequence[Member], kind: str, record: Mapping[str, object], deadline: float, wanted: str
+    grid: Grid,
+    members: Sequence[Member],
+    kind: str,
+    record: Mapping[str, object],
+    deadline: float,
+    wanted: str,
+    *,
+    newest: Callable[[int], None] | None = None,
 ) -> dict[int, bytes]:
-    """What each member answered; those that did not, or did not as they should, are named and left out."""
+    """What each member answered; those that did not, or did not as they should, are named and left out.
+
+    `newest` is told of newer set-ups that members know.
+    """
     content = RecordDict({messages.SUM: ConfigRecord(dict(record))})  # type: ignore[arg-type]  # of the kinds it takes
     asked = [Message(content, dst_node_id=member.node, message_type=kind) for member in members]
     found: dict[int, bytes] = {}
@@ -148,9 +166,12 @@ def _asked(
         if reply.has_error():
             say(f"client {partition} takes no part in sums: {reason(reply)}")
             continue
-        answer = reply.content.config_records.get(messages.SUM, ConfigRecord()).get(wanted)
+        record_ = reply.content.config_records.get(messages.SUM, ConfigRecord())
+        answer, known = record_.get(wanted), record_.get("newest")
         if isinstance(answer, bytes):
             found[partition] = answer
+        elif newest is not None and type(known) is int and 0 <= known < LAST:
+            newest(known)
         else:
             say(f"client {partition} takes no part in sums: its answer holds no {wanted}")
     for member in members:

@@ -59,6 +59,7 @@ class Collected:
     """A round whose survivors are fixed: their words, and what became of each client."""
 
     number: int
+    print: bytes  # of its set-up
     survivors: tuple[int, ...]
     words: Words
     context: bytes
@@ -70,6 +71,7 @@ class Collected:
         """Before anybody is asked to help with it."""
         told = {
             "number": self.number,
+            "print": self.print.hex(),
             "survivors": self.survivors,
             "rows": self.rows,
             "memory": dict(self.memory),
@@ -84,21 +86,22 @@ class Collected:
             save_file(arrays, temporary, metadata={"bract": json.dumps(told)})
 
     @staticmethod
-    def load(path: Path, number: int, shape: Shape) -> "Collected | None":
-        """The one of this number, if its survivors were fixed."""
+    def load(path: Path, number: int, print_: bytes, shape: Shape) -> "Collected | None":
+        """The one of this number and set-up, if its survivors were fixed."""
         if not path.is_file():
             return None
         try:
             with safe_open(path, framework="numpy") as file:
                 told = json.loads((file.metadata() or {})["bract"])
-                if told["number"] != number:
+                if (told["number"], told["print"]) != (number, print_.hex()):
                     return None
                 words = Words(shape, file.get_tensor("values"), file.get_tensor("figures"))
                 context = file.get_tensor("context").tobytes()
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
         measured = tuple(PrivacySpending.from_json(one) for one in told["measured"])
-        return Collected(number, tuple(told["survivors"]), words, context, told["rows"], told["memory"], measured)
+        survivors = tuple(told["survivors"])
+        return Collected(number, print_, survivors, words, context, told["rows"], told["memory"], measured)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,9 @@ class SumRounds:
         """Take it up again, with the set-up that was in use."""
         self._numbers = Numbers(**memory.get(MEMORY, {}))
         self._setup = SetUp.load(self._place / "setup.safetensors")
+        if self._setup is not None and self._setup.parameters.generation > self._numbers.generation:
+            # Agreed on after the checkpoint was written: the number that it was made for goes on with it.
+            self._numbers = replace(self._numbers, generation=self._setup.parameters.generation, fresh=False)
 
     # -- What the run asks for ------------------------------------------------------------------
 
@@ -257,7 +263,7 @@ class SumRounds:
         strategy, number = self._strategy, self._numbers.number
         shape = summed.of.shape(strategy.federation.layout, strategy.federation.task)
         path = self._place / "sum.safetensors"
-        collected = Collected.load(path, number, shape)
+        collected = Collected.load(path, number, setup.print, shape)
         newest = 0
         if collected is None:
             collected, newest = self._collect(state, round_, plans, summed, shape, setup, measure=measure)
@@ -313,10 +319,8 @@ class SumRounds:
         survivors = tuple(sorted(place for place in places if place is not None))
         context = Context.of(number, setup.print, plans[members[0]], model, asked, shape, summed.union)
         rows = [asdict(row) for row in strategy.rows]
-        words = strategy.words
-        found = Collected(
-            number, survivors, words.total, context.digest, rows, strategy.memory(), tuple(words.measured)
-        )
+        words, memory, measured = strategy.words.total, strategy.memory(), tuple(strategy.words.measured)
+        found = Collected(number, setup.print, survivors, words, context.digest, rows, memory, measured)
         return found, newest
 
     def _asked(self, setup: SetUp, plans: Mapping[Member, Plan]) -> list[int]:
