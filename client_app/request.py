@@ -12,10 +12,9 @@ from bract.directives.directive import Slots
 from bract.errors import BractError, PublicError, public
 from bract.log import log
 from bract.models.lora_model import LoraModel
-from bract.wire.messages import PLAN, SUM, get_payload
+from bract.wire.messages import PLAN, get_payload
 from bract.wire.payload import Payload, unpack
-from bract.wire.plan import KEY, Plan
-from client_app.privacy.ledger import request_digest
+from bract.wire.plan import Plan
 from client_app.state import ClientState, Kept
 
 ERROR = 40
@@ -53,15 +52,6 @@ def _decoded(content: RecordDict, layout: Layout, rank: float | None, partition:
     if (received.slots is None) != (slots is None) or not np.array_equal(received.slots, slots):  # type: ignore[arg-type]  # None equals None
         raise BractError("the slots that came down are not those of the plan")
     return Request(plan, received)
-
-
-def digest_of(content: RecordDict) -> str:
-    """Tells one request from another: of its plan, its payload, and what a secure sum asks for."""
-    pieces = [str(content.config_records[PLAN][KEY]).encode(), get_payload(content).tobytes()]
-    if SUM in content.config_records:
-        record = content.config_records[SUM]
-        pieces.append(repr([(name, record[name]) for name in sorted(record)]).encode())
-    return request_digest(*pieces)
 
 
 def kept_before(plan: Plan, partition: int, layout: Layout, before: int) -> Kept:

@@ -9,6 +9,7 @@ from flwr.app import Message, MetricRecord, RecordDict
 from bract.errors import BractError
 from bract.log import log
 from bract.privacy.spending import PrivacySpending
+from bract.secure_sum.rounds import sums_of
 from bract.tasks.task import Figures, Sums, Task
 from bract.wire import messages
 from strategies.federation import Member
@@ -85,6 +86,19 @@ def together(told: Sequence[Told], task: Task) -> Told:
     if not noisy:
         return Told(sums)
     return Told(sums, {name: math.sqrt(math.fsum(spread[name] ** 2 for spread in noisy)) for name in names})
+
+
+def told_of(figures: Sequence[int], spendings: Iterable[PrivacySpending], task: Task) -> Told:
+    """What was measured by all members together, and how far noise may have moved each sum."""
+    sums, known = sums_of(figures, task), list(spendings)
+    if not known:
+        sums["examples"] = float(round(sums["examples"]))
+        return Told(sums)
+    if not all(0 < one.sigma < MAX_NOISE for one in known):
+        raise BractError("noise of measuring is out of bounds")
+    width = math.sqrt(len(sums))  # of one example's part in all sums, each in parts of its clip
+    spread = math.sqrt(math.fsum((one.sigma * width) ** 2 / max(one.honest, 1) for one in known))
+    return Told(sums, {"examples": spread, **{name: spread * bound.clip for name, bound in task.sums.items()}})
 
 
 def figures_of(told: Told, task: Task) -> Figures:

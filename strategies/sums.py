@@ -1,19 +1,14 @@
 """What is made of a sum over clients, whose single parts nobody has seen."""
 
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Layout, Part, Parts
-from bract.errors import BractError
 from bract.privacy.spending import PrivacySpending
-from bract.secure_sum.rounds import RoundOfSum, sums_of
+from bract.secure_sum.rounds import RoundOfSum
 from bract.secure_sum.vector import Shape, Words, unpacked
-from bract.tasks.task import Task
-from strategies.measuring import MAX_NOISE, Told
 from strategies.server_optimizer import Moments, ServerOptimizer
 
 Slots = NDArray[np.int64]
@@ -31,8 +26,6 @@ class SumOfWords:
         """Add one member's; what is not of this round and shape is refused and leaves no trace."""
         words = unpacked(data, self.total.shape, self._number)
         if measured is not None:
-            if not 0 < measured.sigma < MAX_NOISE:
-                raise BractError("it measured with noise that is out of bounds")
             self.measured.append(measured)
         self.total.add(words)
 
@@ -83,14 +76,3 @@ class Summed:
                 still[self.layout.positions(part, self.union)] = False
                 after[part][still] = before[part][still]
         return after, kept
-
-
-def told_of(figures: Sequence[int], spendings: Iterable[PrivacySpending], task: Task) -> Told:
-    """What was measured by all members together, and how far noise may have moved each sum."""
-    sums, known = sums_of(figures, task), list(spendings)
-    if not known:
-        sums["examples"] = float(round(sums["examples"]))
-        return Told(sums)
-    width = math.sqrt(len(sums))  # of one example's part in all sums, each in parts of its clip
-    spread = math.sqrt(math.fsum((one.sigma * width) ** 2 / max(one.honest, 1) for one in known))
-    return Told(sums, {"examples": spread, **{name: spread * bound.clip for name, bound in task.sums.items()}})

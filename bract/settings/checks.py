@@ -7,7 +7,6 @@ from bract.settings import methods
 from bract.settings.flat import flatten
 from bract.settings.methods import Method, method_of, unequal
 from bract.settings.schema import Settings, StrategySettings
-from bract.settings.sums import unsummed
 
 # Ranks of thirty clients, as in LoRA-A2's experiment with unequal clients.
 POPULATIONS: dict[str, tuple[int, ...]] = {
@@ -39,7 +38,7 @@ def conflicts(settings: Settings) -> list[str]:
             "data.source = 'node': a node's file is its own and is not split; leave data.partition auto and "
             "data.holdout-mix own"
         )
-    return found + _undefined(settings) + _unprotected(settings) + unsummed(settings)
+    return found + _undefined(settings) + _unprotected(settings)
 
 
 def _unprotected(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from bract.settings.checks import conflicts
 from bract.settings.declared import Setting, declared
 from bract.settings.flat import hyphens, nested
 from bract.settings.schema import Settings
+from bract.settings.sums import unsummed
 
 WRONG_KIND = ("string_type", "int_type", "float_type", "bool_type")  # pydantic's words
 
@@ -34,7 +35,7 @@ def read(values: Mapping[str, Any]) -> Settings:
         for fault in error.errors(include_url=False, include_context=False):
             key = ".".join(hyphens(str(name)) for name in fault["loc"])
             faults[key] = f"{key} = {fault['input']!r}: should be {_right(known[key], fault['type'], fault['input'])}"
-    found = [faults[key] for key in values if key in faults] or conflicts(settings)
+    found = [faults[key] for key in values if key in faults] or conflicts(settings) + unsummed(settings)
     if found:
         raise BractError("; ".join(found))
     return settings

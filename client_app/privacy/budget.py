@@ -31,8 +31,8 @@ from bract.wire.messages import (
 from bract.wire.plan import Plan
 from client_app.privacy.body import Body
 from client_app.privacy.ledger import Entry, Lane, Ledger
+from client_app.privacy.requests import digest_of
 from client_app.privacy.shelf import opened
-from client_app.request import digest_of
 
 WARNING = 30
 

@@ -33,7 +33,8 @@ from client_app.local_round import LocalRound, changes, declined, require_same_u
 from client_app.measuring import export
 from client_app.privacy.budget import Account, Private, abstained, charged, packed, unpacked
 from client_app.privacy.measuring import parts
-from client_app.request import Request, decode, digest_of, load_parts, own_state, parts_of
+from client_app.privacy.requests import digest_of
+from client_app.request import Request, decode, load_parts, own_state, parts_of
 from client_app.secure_sum.memory import Agreed, Memory
 from client_app.training.loop import Phase, clipped_sum
 

@@ -37,10 +37,10 @@ from server_app.secure_sum.recovering import Answer, unmask
 from server_app.transport import exchange
 from strategies import FederatedLora, Member
 from strategies.federation import to_arrays
-from strategies.measuring import figures_of, margins
+from strategies.measuring import figures_of, margins, told_of
 from strategies.replies import reason
 from strategies.server_optimizer import ServerOptimizer
-from strategies.sums import Slots, Summed, SumOfWords, told_of
+from strategies.sums import Slots, Summed, SumOfWords
 
 MEMORY = "sum"  # of the checkpoint's memory, what is here
 

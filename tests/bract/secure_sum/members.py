@@ -34,11 +34,12 @@ class Members:
         boxes = [one.boxes(self.parameters, i, self.keys, self.print) for i, one in enumerate(self.secrets)]
         found: list[dict[int, tuple[bytes, bytes]]] = []
         for mine, one in enumerate(self.secrets):
-            dealt = [one.shares(what, NUMBER, self.parameters)[mine] for what in ("mask", "self")]
+            dealt = [one.shares(what, NUMBER, self.parameters, [mine])[0] for what in ("mask", "self")]
             opened = {mine: (dealt[0], dealt[1])}
             for sender in self.all:
                 if sender != mine:
-                    box = box_of(boxes[sender], self.parameters, sender, mine, NUMBER)
+                    near = [other for other in range(len(self.secrets)) if other != sender]
+                    box = box_of(boxes[sender], self.parameters, near, mine, NUMBER)
                     opened[sender] = one.opened(box, sender, mine, NUMBER, self.keys[sender].box, self.print)
             found.append(opened)
         return found

@@ -12,6 +12,8 @@ from tests.bract.secure_sum.members import NUMBER, Members
 
 A, B = bytes(range(32)), bytes(range(32, 64))
 
+NEAR = [1, 2]  # the neighbours of member 0
+
 
 def test_literal_keys():
     assert public_of(A).hex() == "8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f"
@@ -87,7 +89,12 @@ def test_the_same_seed_gives_the_same_bytes_and_nothing_twice():
     one, same, other = (Secrets(seed) for seed in (A, A, B))
     assert one.keys(parameters) == same.keys(parameters) != other.keys(parameters)
     secrets = [find(m) for find in (one.mask, one.own, other.mask, other.own) for m in range(1, 5)]
-    shares = [s for what in ("mask", "self") for m in range(1, 5) for s in one.shares(what, m, parameters)]
+    shares = [
+        s
+        for what in ("mask", "self")
+        for m in range(1, 5)
+        for s in one.shares(what, m, parameters, range(len(parameters.members)))
+    ]
     assert len(set(secrets)) == len(secrets)
     assert len(set(shares)) == len(shares)
 
@@ -128,10 +135,10 @@ def test_a_box_opens_for_its_sender_receiver_round_and_set_up_alone():
     keys = [one.keys(parameters) for one in members.secrets]
     boxes = members.secrets[0].boxes(parameters, 0, keys, members.print)
     assert len(boxes) == 2 * 2 * SEALED
-    box, receiver = box_of(boxes, parameters, 0, 2, NUMBER), members.secrets[2]
+    box, receiver = box_of(boxes, parameters, NEAR, 2, NUMBER), members.secrets[2]
     mask, own = receiver.opened(box, 0, 2, NUMBER, keys[0].box, members.print)
-    assert mask == members.secrets[0].shares("mask", NUMBER, parameters)[2]
-    assert own == members.secrets[0].shares("self", NUMBER, parameters)[2]
+    assert mask == members.secrets[0].shares("mask", NUMBER, parameters, [2])[0]
+    assert own == members.secrets[0].shares("self", NUMBER, parameters, [2])[0]
     right = (0, 2, NUMBER, keys[0].box, members.print)
     wrong = [(1, *right[1:]), (0, 1, *right[2:]), (0, 2, NUMBER + 1, *right[3:])]
     wrong += [(*right[:3], keys[1].box, members.print), (*right[:4], bytes(32))]
@@ -139,8 +146,8 @@ def test_a_box_opens_for_its_sender_receiver_round_and_set_up_alone():
         with pytest.raises(BractError, match="not for this member and round"):
             opener.opened(box, *what)
     for other in (
-        box_of(boxes, parameters, 0, 1, NUMBER),
-        box_of(boxes, parameters, 0, 2, NUMBER + 1),
+        box_of(boxes, parameters, NEAR, 1, NUMBER),
+        box_of(boxes, parameters, NEAR, 2, NUMBER + 1),
         bytes(SEALED),
         b"",
         box[:-1] + bytes([box[-1] ^ 1]),
