@@ -18,6 +18,7 @@ from server_app.rounds import run
 from server_app.secure_sum.agreeing import SetUp
 from tests.flower.messages import read_back, stamp
 from tests.harness import InProcessGrid
+from tests.kept import keep_models
 
 METHODS = {
     "ffa": {},
@@ -93,8 +94,9 @@ class StoppingGrid(InProcessGrid):
 
 
 @pytest.fixture
-def play(config, tmp_path):
+def play(config, tmp_path, monkeypatch):
     """A run of its own folder by name; the same name again goes on with it."""
+    keep_models(monkeypatch)
 
     def go(name, values=None, clients=4, losses=None, stop=None):
         folder = tmp_path / name
