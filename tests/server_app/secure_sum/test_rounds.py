@@ -12,12 +12,13 @@ from bract.results.run_folder import read_rows
 from bract.secure_sum.setup import Parameters
 from bract.secure_sum.vector import HEADER
 from bract.settings.read import read
-from bract.wire.messages import DEAL, KEYS, SUM, TRAIN, UNMASK, get_payload
+from bract.wire.messages import DEAL, KEYS, SUM, TRAIN, UNMASK, get_payload, payload_record
 from server_app.checkpoint import Checkpoint
 from server_app.rounds import run
 from server_app.secure_sum.agreeing import SetUp
 from tests.flower.messages import read_back, stamp
 from tests.harness import InProcessGrid
+from tests.kept import keep_models
 
 METHODS = {
     "ffa": {},
@@ -93,8 +94,9 @@ class StoppingGrid(InProcessGrid):
 
 
 @pytest.fixture
-def play(config, tmp_path):
+def play(config, tmp_path, monkeypatch):
     """A run of its own folder by name; the same name again goes on with it."""
+    keep_models(monkeypatch)
 
     def go(name, values=None, clients=4, losses=None, stop=None):
         folder = tmp_path / name
@@ -130,14 +132,10 @@ def same(one, two):
     return all(a.keys() == b.keys() and all(a[k].tobytes() == b[k].tobytes() for k in a) for a, b in pairs)
 
 
-def first(found):
-    return draw(found.layout, 0, pooled=True)
-
-
 def trained(found):
     """Whether any round has changed the model."""
-    begin = first(found)
-    return any((found.parts[part] != begin[part]).any() for part in found.parts)
+    first = draw(found.layout, 0, pooled=False)
+    return any((found.parts[part] != first[part]).any() for part in found.parts)
 
 
 def sent(grid):
@@ -297,6 +295,65 @@ def test_a_member_that_lost_its_secret_abstains_until_the_next_set_up(play, home
     folder, grid = play("run", {**FOUR, "rounds": 2})
     assert trained(state(folder))
     assert all(len(arrays) == 1 for arrays in sent(grid).values())
+
+
+# -- Clients that mean harm ---------------------------------------------------------------------
+
+
+def shorter(data):
+    return data[:-1]
+
+
+def of_another_round(data):
+    return data[:8] + (7).to_bytes(4, "little") + data[12:]
+
+
+def of_another_size(data):
+    magic, version, bits, figures, zero, number, values, layout = HEADER.unpack_from(data)
+    return HEADER.pack(magic, version, 96 - bits, figures, zero, number, values * 2, layout) + data[HEADER.size :]
+
+
+class Harm(Losses):
+    """Some clients' words or shares are changed on their way."""
+
+    def __init__(self, kind, clients, change):
+        super().__init__()
+        self.kind, self.clients, self.change = kind, clients, change
+
+    def tamper(self, partition, reply):
+        if reply.metadata.message_type != self.kind or partition not in self.clients:
+            return reply
+        if self.kind == TRAIN:
+            data = self.change(get_payload(reply.content).tobytes())
+            reply.content["payload"] = payload_record(np.frombuffer(data, dtype=np.uint8))
+        else:
+            reply.content[SUM]["shares"] = self.change(reply.content[SUM]["shares"])
+        return reply
+
+
+@pytest.mark.parametrize("change", [shorter, of_another_round, of_another_size])
+def test_words_that_are_not_the_rounds_are_left_out_by_name(play, change):
+    secure, _ = play("secure", FOUR, losses=Harm(TRAIN, [1], change))
+    open_, _ = play("unmasked", FOUR, losses=Losses({(TRAIN, 1): [1]}))
+    assert same(state(secure), state(open_))
+    assert statuses(secure) == ["merged", "refused", "merged", "merged"]
+    row = read_rows(secure.path / "clients.jsonl")[1]
+    assert "words" in row["reason"]
+
+
+def wrong(shares):
+    return bytes([shares[0] ^ 1]) + shares[1:33] + b"\xff" * 33 + bytes(33) + shares[99:]
+
+
+@pytest.mark.parametrize("change", [shorter, wrong])
+def test_one_members_bad_shares_change_nothing_and_two_members_nothing_but_the_release(play, change, capsys):
+    secure, _ = play("secure", FOUR, losses=Harm(UNMASK, [1], change))
+    open_, _ = play("unmasked", FOUR)
+    assert same(state(secure), state(open_))
+    two, _ = play("two", FOUR, losses=Harm(UNMASK, [1, 3], change))
+    assert not trained(state(two))
+    assert set(statuses(two)) == {"failed"}
+    assert "right ones are needed" in capsys.readouterr().out
 
 
 # -- Stops --------------------------------------------------------------------------------------
