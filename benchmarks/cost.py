@@ -44,7 +44,7 @@ def local_rounds(targets: str, clients: int) -> dict[str, Callable[[int], float]
     from bract.settings.methods import method_of
     from bract.settings.read import read
     from client_app.client import Client
-    from client_app.local_round import train_round
+    from client_app.rounds.local_round import train_round
     from strategies import Federation, Member, create
     from strategies.federation import to_arrays
     from tests.flower.messages import identify

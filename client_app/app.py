@@ -90,9 +90,10 @@ def answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
 
 
 def _answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
-    from client_app import joining, measuring
+    from client_app import joining
     from client_app.client import Client
     from client_app.data import cache
+    from client_app.rounds import measuring
 
     start = time.perf_counter()
     client = Client.of(context)
@@ -111,8 +112,7 @@ def _answer(kind: str, content: RecordDict, context: Context) -> RecordDict:
 
 
 def _train(client: "Client", content: RecordDict) -> RecordDict:
-    from client_app import local_round
-    from client_app.secure_sum import contributing
+    from client_app.rounds import contributing, local_round
 
     plain = client.settings.federation.sum == "plain"
     return (local_round.train_round if plain else contributing.contribute)(client, content)

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bract.errors import BractError, one_line
 from bract.files import require_private
-from bract.secure_sum.roster import fingerprint, read_keys
+from bract.flower.roster import fingerprint, read_keys
 
 AUTHORITY = timedelta(days=3650)
 SLACK = timedelta(hours=1)  # clocks differ

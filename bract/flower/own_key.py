@@ -8,7 +8,7 @@ from typing import Any
 
 from bract.errors import BractError
 from bract.flower.keys import NODE_FILES, given
-from bract.secure_sum.roster import load_node_key, point_of, read_roster
+from bract.flower.roster import load_node_key, point_of, read_roster
 
 OPTION = "auth-supernode-private-key"
 

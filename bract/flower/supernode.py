@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bract.errors import BractError
 from bract.flower import keys, own_key
+from bract.flower.roster import NODE_KEY
 from bract.processes import QUIET, die_with_parent, end, free_port, tool
-from bract.secure_sum.roster import NODE_KEY
 
 PAUSE = 1.0  # seconds before a trainer that ended is started again
 OURS = ("isolation", "superexec-auth-secret-file", "ssl-certfile", "ssl-keyfile", "ssl-ca-certfile")

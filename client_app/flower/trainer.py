@@ -39,7 +39,7 @@ def main() -> int:
     # trained is thrown away as if the power had failed, which the ledger and the state are made for.
     signal.signal(signal.SIGINT, stopped)
     under_way.report(address)
-    import client_app.local_round  # noqa: F401 - torch and all that is slow, before the first message comes
+    import client_app.rounds.local_round  # noqa: F401 - torch and all that is slow, before the first message comes
 
     with runtime.acquiring(address, secret.read_bytes()) as acquire:
         log(INFO, "resident trainer ready")

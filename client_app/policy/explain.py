@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bract.data.tables import read_rows
 from bract.errors import BractError, PublicError
+from bract.flower.roster import fingerprint, read_roster
 from bract.models.base_model import MINILM_FINGERPRINT
-from bract.secure_sum.roster import fingerprint, read_roster
 from bract.settings.read import read
 from client_app.policy.judge import measuring_of, require_allowed
 from client_app.policy.policy import Policy

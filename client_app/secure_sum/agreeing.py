@@ -2,19 +2,32 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from flwr.app import ConfigRecord, RecordDict
 
 from bract.errors import BractError, PublicError, public
-from bract.secure_sum.roster import read_roster, sign, verify
+from bract.flower.roster import read_roster, sign, verify
 from bract.secure_sum.setup import Keys, Parameters, Secrets
 from bract.wire.messages import SUM
-from client_app.client import Client
+from client_app.policy.policy import Policy
 from client_app.secure_sum.memory import OLDER_SETUP, Memory, new_seed
 from client_app.secure_sum.node_key import node_key
 
 
-def keys(client: Client, content: RecordDict) -> RecordDict:
+class Node(Protocol):
+    """What a sum needs to know of a client."""
+
+    @property
+    def partition(self) -> int:
+        """Its partition id."""
+
+    @property
+    def policy(self) -> Policy | None:
+        """Its operator's word, where there is one."""
+
+
+def keys(client: Node, content: RecordDict) -> RecordDict:
     """A member's public keys for a set-up. Asked again, it sends the same bytes.
 
     Where it has begun another one that is as new or newer, it makes none, and tells which is its newest.
@@ -38,7 +51,7 @@ def keys(client: Client, content: RecordDict) -> RecordDict:
     return RecordDict({SUM: ConfigRecord({"keys": agreed.own})})
 
 
-def deal(client: Client, content: RecordDict) -> RecordDict:
+def deal(client: Node, content: RecordDict) -> RecordDict:
     """Sealed shares of this member's secrets, once it has seen that everybody's keys are as they should be."""
     parameters = parameters_of(content, client)
     with public():
@@ -59,7 +72,7 @@ def deal(client: Client, content: RecordDict) -> RecordDict:
     return RecordDict({SUM: ConfigRecord({"boxes": boxes, "print": agreed.print})})
 
 
-def parameters_of(content: RecordDict, client: Client) -> Parameters:
+def parameters_of(content: RecordDict, client: Node) -> Parameters:
     """The set-up that a message asks for, as far as this node's operator allows it."""
     with public():
         try:
@@ -93,7 +106,7 @@ def require_distinct(keys: list[Keys]) -> None:
         raise PublicError("a public key comes twice in this set-up")
 
 
-def require_registered(client: Client, parameters: Parameters, keys: list[Keys]) -> None:
+def require_registered(client: Node, parameters: Parameters, keys: list[Keys]) -> None:
     """Raise PublicError if a roster is this node's, and not every member is on it, each once, by its own signature."""
     if client.policy is None or not client.policy.peers.roster:
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bract.secure_sum.roster import load_node_key
+from bract.flower.roster import load_node_key
 
 VARIABLE = "BRACT_NODE_KEY"  # of the environment: an absolute path
 

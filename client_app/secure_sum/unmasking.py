@@ -11,12 +11,11 @@ from bract.errors import BractError, PublicError, public
 from bract.secure_sum.confirmation import confirmed
 from bract.secure_sum.setup import SEALED
 from bract.wire.messages import SUM
-from client_app.client import Client
-from client_app.secure_sum.agreeing import parameters_of
+from client_app.secure_sum.agreeing import Node, parameters_of
 from client_app.secure_sum.memory import Agreed, Memory, Newest
 
 
-def confirm(client: Client, content: RecordDict) -> RecordDict:
+def confirm(client: Node, content: RecordDict) -> RecordDict:
     """Sign who the survivors of a round are: this member will help to unmask these and no others."""
     memory = _memory(client, content)
     with memory.alone():
@@ -26,7 +25,7 @@ def confirm(client: Client, content: RecordDict) -> RecordDict:
     return RecordDict({SUM: ConfigRecord({"signature": signature})})
 
 
-def unmask(client: Client, content: RecordDict) -> RecordDict:
+def unmask(client: Node, content: RecordDict) -> RecordDict:
     """Shares by which the server takes the masks off the sum over these survivors, and off nothing else.
 
     Guaranteed: for each member, itself too, the share of one secret and never of both, in a round once and for all. So
@@ -46,11 +45,11 @@ def unmask(client: Client, content: RecordDict) -> RecordDict:
     return RecordDict({SUM: ConfigRecord({"shares": b"".join(shares)})})
 
 
-def _memory(client: Client, content: RecordDict) -> Memory:
+def _memory(client: Node, content: RecordDict) -> Memory:
     return Memory(parameters_of(content, client).federation, client.partition)
 
 
-def _agreed(memory: Memory, client: Client, content: RecordDict) -> Agreed:
+def _agreed(memory: Memory, client: Node, content: RecordDict) -> Agreed:
     """The set-up that is meant; PublicError if it, or the round that is meant, is not the newest here.
 
     Looked at within `alone`: else a newer round that begins at this moment would be taken for the one that is meant.
@@ -70,7 +69,7 @@ def _survivors(content: RecordDict) -> tuple[int, ...]:
     return tuple(found)  # type: ignore[arg-type]  # each was looked at
 
 
-def _settled(memory: Memory, agreed: Agreed, client: Client, survivors: Sequence[int]) -> Newest:
+def _settled(memory: Memory, agreed: Agreed, client: Node, survivors: Sequence[int]) -> Newest:
     """The newest round with these survivors written down as its only ones; PublicError where they cannot be."""
     newest = memory.newest()
     asked, chosen = set(newest.asked), tuple(survivors)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.harness import InProcessGrid
 
-PAGE = ("client_app.app", "client_app.local_round")  # a message comes to the one, and its way is written in the other
+# A message comes to the one, and its way is written in the other.
+PAGE = ("client_app.app", "client_app.rounds.local_round")
 
 
 class Walk:

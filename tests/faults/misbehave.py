@@ -18,8 +18,8 @@ from flwr.clientapp import ClientApp
 from bract.adapter.layout import Layout, Parts
 from bract.wire.messages import PAYLOAD, PLAN, get_payload, payload_record
 from bract.wire.payload import HEADER, Payload, pack
-from client_app import local_round
 from client_app.client import Client
+from client_app.rounds import local_round
 from client_app.training import loop
 
 if TYPE_CHECKING:

@@ -244,7 +244,7 @@ def test_a_member_that_sent_nothing_is_no_survivor(members, set_up):
 
 
 def test_who_abstained_is_no_survivor_and_helps_with_the_others(members, set_up, monkeypatch):
-    from client_app.secure_sum import contributing
+    from client_app.rounds import contributing
 
     monkeypatch.setattr(contributing, "declined", lambda client, plan: "it is too hot")
     reply = members.train(0, set_up, 1, trains=True)

@@ -18,9 +18,6 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-import client_app.joining
-import client_app.local_round
-import client_app.measuring  # noqa: F401 - all rooms are loaded before names in them are replaced
 from bract.adapter.layout import PARTS, Layout, Parts
 from bract.privacy.noise import SecureNoise
 from bract.tasks.registry import task_of

@@ -394,7 +394,7 @@ def test_an_old_request_is_not_trained_again_for_free(simulate, data_file):
     from bract.privacy.spending import Limit
     from bract.settings.read import read
     from client_app.client import Client
-    from client_app.local_round import train_round
+    from client_app.rounds.local_round import train_round
 
     _, grid = simulate({**PRIVATE, "rounds": 2})
     mine = [content for p, content in requests_of(grid) if p == 0]
@@ -414,8 +414,8 @@ def test_a_round_that_a_crash_cut_short_is_trained_under_its_entry(simulate, dat
     """Killed after the ledger was written and before anything left: nothing more is spent. With other noise, it is."""
     from bract.settings.read import read
     from client_app.client import Client
-    from client_app.local_round import train_round
     from client_app.privacy import budget
+    from client_app.rounds.local_round import train_round
 
     values = {**PRIVATE, "privacy.joins": 3, "rounds": 1}
     _, grid = simulate({**values, "run.folder": ""})
@@ -465,7 +465,7 @@ def test_a_bad_request_costs_nothing(simulate, data_file):
     from bract.wire.messages import PLAN
     from bract.wire.plan import Plan
     from client_app.client import Client
-    from client_app.local_round import train_round
+    from client_app.rounds.local_round import train_round
 
     _, grid = simulate({**PRIVATE, "rounds": 1})
     content = next(content for p, content in requests_of(grid) if p == 0)
@@ -516,7 +516,7 @@ def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(simulat
     from bract.settings.read import read
     from bract.wire.messages import EVALUATE
     from client_app.client import Client
-    from client_app.measuring import evaluate
+    from client_app.rounds.measuring import evaluate
 
     _, grid = simulate({**PRIVATE, "strategy.name": "fedsa", "rounds": 2})
     asked = [read_back(r) for kind, p, r, _ in grid.log if (kind, p) == (EVALUATE, 0)]
@@ -533,7 +533,7 @@ def test_nothing_is_measured_on_what_a_round_that_was_cut_short_has_kept(simulat
 
 
 def test_a_personal_phase_that_fails_is_told_to_nobody(simulate, home, monkeypatch):
-    import client_app.measuring as module
+    import client_app.rounds.measuring as module
 
     def failing(*args, **more):
         raise RuntimeError("a text of a patient")

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from bract.cli.main import main
 from bract.errors import BractError
 from bract.flower import keys
+from bract.flower.roster import fingerprint, point_of, read_roster
 from bract.processes import tool
-from bract.secure_sum.roster import fingerprint, point_of, read_roster
 
 
 def mode(path):

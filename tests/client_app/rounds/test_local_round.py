@@ -22,8 +22,8 @@ from bract.wire.messages import PAYLOAD, PLAN, REPORT, get_payload, payload_reco
 from bract.wire.payload import Payload, pack, unpack
 from bract.wire.plan import Plan
 from client_app.client import Client
-from client_app.local_round import train_round
-from client_app.measuring import evaluate
+from client_app.rounds.local_round import train_round
+from client_app.rounds.measuring import evaluate
 from client_app.state import ClientState, Kept
 from client_app.training.loop import Phase, train
 

@@ -29,12 +29,12 @@ from bract.wire.messages import HOLDOUT, METRICS, PAYLOAD, PRIVACY, REPORT, SUM,
 from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.engine.independence import require_independent
-from client_app.local_round import LocalRound, changes, declined, require_same_unit, select
-from client_app.measuring import export
 from client_app.privacy.budget import Account, Private, abstained, charged, packed, unpacked
 from client_app.privacy.measuring import parts
 from client_app.privacy.requests import digest_of
 from client_app.request import Request, decode, load_parts, own_state, parts_of
+from client_app.rounds.local_round import LocalRound, changes, declined, require_same_unit, select
+from client_app.rounds.measuring import export
 from client_app.secure_sum.memory import Agreed, Memory
 from client_app.training.loop import Phase, clipped_sum
 

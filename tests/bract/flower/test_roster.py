@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
 from bract.errors import BractError
 from bract.flower import keys
-from bract.secure_sum.roster import fingerprint, load_node_key, point_of, read_roster, sign, verify
+from bract.flower.roster import fingerprint, load_node_key, point_of, read_roster, sign, verify
 
 
 def line(key, *, comment=""):
