@@ -291,6 +291,8 @@ def summary(folder: RunFolder, settings: Settings) -> dict[str, Any]:
         "task": settings.model.task,
         "rounds": settings.rounds,
         "privacy": settings.privacy.unit,
+        "noise": None if settings.privacy.unit == "none" else settings.privacy.noise,
+        "sum": settings.federation.sum,
         "delta": None if settings.privacy.unit == "none" else settings.privacy.delta,
         "adapter": str(folder.adapter),
         "versions": {

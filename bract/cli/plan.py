@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 from bract.cli.options import Commands, add_app, add_run_config, app_settings, default_nodes, positive
+from bract.cli.privately import together
+from bract.settings.read import read
 
 
 def add(commands: Commands) -> None:
@@ -18,7 +20,8 @@ def add(commands: Commands) -> None:
 
 def plan(options: argparse.Namespace) -> int:
     """Print the estimate. Methods live on the server's side, which this room does not import: so it is asked."""
-    _, _, settings = app_settings(options)
-    nodes = str(options.nodes or default_nodes(settings))
-    command = [sys.executable, "-P", "-m", "server_app.estimate", nodes]  # -P: not this folder's code
+    _, overrides, settings = app_settings(options)
+    nodes = options.nodes or default_nodes(settings)
+    settings = read({**settings.flat(), **together(overrides, settings, nodes)})  # as `bract run` would
+    command = [sys.executable, "-P", "-m", "server_app.estimate", str(nodes)]  # -P: not this folder's code
     return subprocess.run(command, input=settings.to_toml(), text=True, check=False).returncode

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bract.cli.options import Commands, add_app, add_run_config, app_settings, default_nodes, positive
+from bract.cli.privately import alone, together, without_privacy
 from bract.cli.simulation import resources, simulation
 from bract.cli.submit import Connection, flower_environment, submit
 from bract.errors import BractError
@@ -28,7 +29,9 @@ def add(commands: Commands) -> None:
     add_app(parser)
     parser.add_argument("--nodes", type=positive, help="simulated clients (default: as many as the data has)")
     parser.add_argument(
-        "--price", action="store_true", help="run again without privacy, and say what privacy cost in accuracy"
+        "--price",
+        action="store_true",
+        help="run again without privacy, and with each client's own noise, and say what privacy cost in accuracy",
     )
     parser.add_argument("--superlink", help="a SuperLink connection of Flower's configuration, not a simulation")
     add_run_config(parser)
@@ -38,7 +41,8 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the app and show how it goes. Returns 0 only if the run completed.
 
-    With `--price` the same is run a second time without privacy, to show what privacy costs.
+    With `--price` the same is run again without privacy, to show what privacy costs; and, where clients share the
+    noise, with each client's own.
     """
     app, overrides, settings = app_settings(options)
     overrides = with_labels(overrides, settings)
@@ -54,14 +58,26 @@ def run(options: argparse.Namespace) -> int:
         nodes = options.nodes or settings.federation.nodes or default_nodes(settings)
         if nodes < settings.federation.nodes:
             raise BractError(f"federation.nodes = {settings.federation.nodes}: --nodes starts only {nodes}")
+        if more := together(overrides, settings, nodes):
+            overrides = {**overrides, **more}
+            console.note(
+                f"clients share the noise in a secure sum, in {more['rounds']} rounds of one step "
+                "(privacy.noise=local: each its own, in rounds of several steps)"
+            )
         console.note(f"starting Flower with {nodes} simulated clients; their workers load the model first")
         with simulation(environment, place) as link:
             extra, where = ["--federation-config", resources(nodes)], ["--nodes", str(nodes)]
             folder = submit(app, link, overrides, place, extra, where)
             console.show_result(folder)
             if options.price:
-                console.note("\nonce more without privacy, to see what it costs")
-                console.show_price(folder, submit(app, link, without_privacy(overrides), place, extra, where))
+                others = {"without privacy": without_privacy(overrides)}
+                if more:
+                    others = {"with each client's own noise": alone(overrides), **others}
+                folders = {"with a secure sum and shared noise" if more else "with privacy": folder}
+                for name, values in others.items():
+                    console.note(f"\nonce more {name}, to compare")
+                    folders[name] = submit(app, link, values, place, extra, where)
+                console.show_price(folders)
     return 0
 
 
@@ -72,10 +88,3 @@ def with_labels(overrides: Mapping[str, Any], settings: Settings) -> dict[str, A
         return dict(overrides)
     read_labels(labels)
     return {**overrides, "data.labels": json.dumps(json.loads(Path(labels).read_text(encoding="utf-8")))}
-
-
-def without_privacy(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The same run with nothing protected, in a folder of its own."""
-    kept = {key: value for key, value in overrides.items() if not key.startswith("privacy.")}
-    folder = {"run.folder": f"{kept['run.folder']}-plain"} if kept.get("run.folder") else {}
-    return {**kept, **folder, "privacy.unit": "none"}

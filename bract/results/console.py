@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,22 +97,25 @@ def privacy_words(totals: dict[str, Any]) -> str:
         return "none: nothing bounds what the clients' parts tell about their data (privacy.unit)"
     if epsilon is None:
         return f"each {unit}: epsilon is not known; privacy.md says why"
-    by = "" if unit in ("example", "person") else ", towards everyone but the server"
+    trusted = unit == "client" and totals.get("noise", "local") == "local"
+    by = ", towards everyone but the server" if trusted else ""
     return f"each {unit}: epsilon {epsilon:.3g} at delta {totals['delta']:g}{by}; privacy.md says what that covers"
 
 
-def show_price(private: Path | None, plain: Path | None) -> None:
-    """The last lines of a run that ran twice, with privacy and without: what privacy gave and what it cost."""
-    both = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (private, plain) if folder]
-    score = score_of(both[0]) if both else ""
-    if len(both) < 2 or any(totals[score] is None for totals in both):
+def show_price(folders: Mapping[str, Path | None]) -> None:
+    """The last lines of runs that differ in their privacy, the first of them private: what it gave and what it cost."""
+    read = {name: json.loads((f / "summary.json").read_text(encoding="utf-8")) for name, f in folders.items() if f}
+    first = next(iter(read.values()), {})
+    score = score_of(first)
+    if len(read) < len(folders) or any(totals[score] is None for totals in read.values()):
         print(f"price     not known: one of the runs measured no {score}")
         return
-    one, two = both
     print()
-    print(f"privacy   {privacy_words(one)}")
-    shown = _figure(one[score], one.get(f"{score}_margin"))
-    print(f"price     {score} {shown} with privacy, {two[score]:.4f} without: {two[score] - one[score]:.4f}")
+    print(f"privacy   {privacy_words(first)}")
+    for name, totals in read.items():
+        rounds, up = totals["rounds"], totals["upload_bytes"]
+        shown = _figure(totals[score], totals.get(f"{score}_margin"))
+        print(f"price     {score} {shown} {name} ({rounds} rounds, {up / 1e6:.1f} MB up)")
 
 
 def score_of(totals: dict[str, Any]) -> str:

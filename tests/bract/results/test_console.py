@@ -61,13 +61,14 @@ def test_the_last_lines_say_what_is_private_and_what_that_cost(capsys, simulate,
     capsys.readouterr()
     console.show_result(plain.path)
     assert "privacy   none: nothing bounds" in capsys.readouterr().out
-    console.show_price(private.path, plain.path)
-    *_, privacy, price = capsys.readouterr().out.strip().splitlines()
+    console.show_price({"with privacy": private.path, "without privacy": plain.path})
+    *_, privacy, with_, without = capsys.readouterr().out.strip().splitlines()
     one, two = (json.loads((folder.path / "summary.json").read_text()) for folder in (private, plain))
     assert privacy == (
         f"privacy   each example: epsilon {one['epsilon']:.3g} at delta 1e-05; privacy.md says what that covers"
     )
-    assert price == (
-        f"price     accuracy {one['accuracy']:.4f} with privacy, {two['accuracy']:.4f} without: "
-        f"{two['accuracy'] - one['accuracy']:.4f}"
-    )
+    for line, totals, name in ((with_, one, "with privacy"), (without, two, "without privacy")):
+        up = f"{totals['upload_bytes'] / 1e6:.1f} MB up"
+        assert line == f"price     accuracy {totals['accuracy']:.4f} {name} ({totals['rounds']} rounds, {up})"
+    console.show_price({"with privacy": private.path, "without privacy": None})
+    assert "price     not known" in capsys.readouterr().out
