@@ -254,7 +254,7 @@ class FederatedLora(Strategy):
         if kind == "norm":
             return self._norm(payload)
         # Under privacy counts stay with the clients, so by default all weigh the same.
-        return float(row.examples) if kind == "examples" and self.federation.counts else 1.0
+        return float(row.examples or 0) if kind == "examples" and self.federation.counts else 1.0
 
     def _norm(self, payload: Payload) -> float:
         layout, parts, slots = self.federation.layout, payload.parts, payload.slots

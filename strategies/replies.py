@@ -30,9 +30,9 @@ class ClientRow:
     partition: int
     status: Literal["merged", "abstained", "failed", "refused"]
     reason: str = ""
-    examples: int = 0
-    steps: int = 0
-    loss: float = 0.0
+    examples: int | None = None  # that it trained on, and its loss of these: where it tells
+    steps: int | None = None
+    loss: float | None = None
     seconds: float | None = None  # of training, as the client says, where it tells
     busy: float | None = None  # of its whole answer, as it says
     answered: float | None = None  # from the question to its answer, by the server's clock
@@ -114,13 +114,14 @@ def note_figures(row: ClientRow, content: RecordDict, payload: Payload, *, count
 def totals(rows: Sequence[ClientRow]) -> MetricRecord:
     """A round's figures, of all its clients."""
     merged = [row for row in rows if row.status == "merged"]
-    examples = sum(row.examples for row in merged)
+    told = [(row.loss, row.examples) for row in merged if row.loss is not None and row.examples]
+    examples = sum(count for _, count in told)
     return MetricRecord(
         {
             "clients": len(merged),
             "failed": sum(row.status in ("failed", "refused") for row in rows),
             "abstained": sum(row.status == "abstained" for row in rows),
-            **({"loss": math.fsum(row.loss * row.examples for row in merged) / examples} if examples else {}),
+            **({"loss": math.fsum(loss * count for loss, count in told) / examples} if examples else {}),
             "upload_bytes": sum(row.upload_bytes for row in rows),
             "download_bytes": sum(row.download_bytes for row in rows),
             "upload_values": sum(row.upload_values for row in rows),

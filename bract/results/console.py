@@ -105,7 +105,7 @@ def privacy_words(totals: dict[str, Any]) -> str:
 def show_price(folders: Mapping[str, Path | None]) -> None:
     """The last lines of runs that differ in their privacy, the first of them private: what it gave and what it cost."""
     read = {name: json.loads((f / "summary.json").read_text(encoding="utf-8")) for name, f in folders.items() if f}
-    first = next(iter(read.values()), {})
+    first: dict[str, Any] = next(iter(read.values()), {})
     score = score_of(first)
     if len(read) < len(folders) or any(totals[score] is None for totals in read.values()):
         print(f"price     not known: one of the runs measured no {score}")

@@ -58,6 +58,12 @@ class SetUp:
             box_of(self.boxes[sender], self.parameters, self.neighbours[sender], receiver, number) for sender in senders
         )
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of keys and boxes that all members sent, and that were sent to them."""
+        keys = sum(len(one) for one in self.keys)
+        return keys + sum(len(one) for one in self.boxes), len(self.keys) * keys
+
     def save(self, path: Path) -> None:
         """Before its first round."""
         arrays = {

@@ -124,6 +124,7 @@ class SumRounds:
         self._place = folder.checkpoint.parent
         self._numbers = Numbers()
         self._setup: SetUp | None = None
+        self._up = self._down = 0  # bytes of this round beside the words and the model
         privacy, server = settings.privacy, settings.server
         self._optimizer = ServerOptimizer(server.optimizer, server.lr, settings.train.lr_ratio)
         self._divisor = {
@@ -175,6 +176,9 @@ class SumRounds:
                 raise BractError(f"round {number}: no client trains; {others or found.why}")
         after = replace(state, round=number, parts=parts, moments=moments, memory=self._memory())
         totals = _totals(rows)
+        totals["upload_bytes"] += self._up
+        totals["download_bytes"] += self._down
+        self._up = self._down = 0
         return Pending(after, rows, totals, {}), self._figures(found)
 
     def measured(self, state: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
@@ -233,6 +237,8 @@ class SumRounds:
         )
         setup.save(self._place / "setup.safetensors")
         self._setup = setup
+        up, down = setup.traffic
+        self._up, self._down = self._up + up, self._down + down
         self._numbers = replace(numbers, generation=setup.parameters.generation, fresh=False)
         found = setup.parameters
         say(
@@ -301,9 +307,13 @@ class SumRounds:
         if summed.union is not None:
             record["slots"] = summed.union.tolist()
         strategy.words = SumOfWords(shape, number)
-        strategy.on_reply = lambda _, done, total: say(
-            f"round {round_}/{self._settings.rounds}: {done} of {total} clients, {time.perf_counter() - start:.0f} s"
-        )
+
+        def told(_: int, done: int, total: int) -> None:
+            if summed.parts:  # else it is measured alone, after the last round
+                spent = time.perf_counter() - start
+                say(f"round {round_}/{self._settings.rounds}: {done} of {total} clients, {spent:.0f} s")
+
+        strategy.on_reply = told
         members = [member for member in plans if setup.place(member.partition) in asked]
         outgoing = strategy.configure_sum(round_, to_arrays(state.parts), {m: plans[m] for m in members}, record)
         newest, model = 0, messages.get_payload(outgoing[0].content).tobytes()
@@ -372,6 +382,7 @@ class SumRounds:
             )
             for place in asked
         ]
+        self._down += sum(_bytes(message.content.config_records[messages.SUM]) for message in outgoing)
         places = {nodes[place].node: place for place in asked}
         found: dict[int, Any] = {}
         for reply in exchange(self._grid, outgoing, self._settings.federation.deadline):
@@ -382,7 +393,9 @@ class SumRounds:
             try:
                 if reply.has_error():
                     raise BractError(reason(reply))
-                found[place] = read(place, reply.content.config_records[messages.SUM])
+                record = reply.content.config_records[messages.SUM]
+                found[place] = read(place, record)
+                self._up += _bytes(record)
             except (BractError, KeyError) as error:
                 say(f"client {partition} does not help to take off the masks: {error}")
         return found
@@ -411,6 +424,12 @@ def _union(state: Checkpoint, plans: Mapping[Member, Plan], layout: Any) -> Slot
     if not counts or not all(selecting):
         return None
     return best(standing(layout, state.parts), max(counts))
+
+
+def _bytes(record: ConfigRecord) -> int:
+    """Of what is long in a record: boxes, shares, signatures."""
+    lists = (value if isinstance(value, list) else [value] for value in record.values())
+    return sum(len(one) for values in lists for one in values if isinstance(one, bytes))
 
 
 def _signature(member: int, found: ConfigRecord) -> bytes:

@@ -93,6 +93,9 @@ class Run:
         return self.summary.get(key, so_far)
 
 
+SUMMED = '<p class="note">The server saw sums over clients alone: nobody knows a single client’s figures.</p>'
+
+
 def report(folder: Path) -> Path:
     """Write the folder's ``report.html`` atomically and return its path.
 
@@ -195,6 +198,7 @@ def _one(run: Run, figures: Mapping[str, str]) -> str:
         for key, value in run.settings.items()
     ]
     versions = [(str(name), as_text(version)) for name, version in run.summary.get("versions", {}).items()]
+    summed = run.settings.get("federation.sum", "plain") != "plain"
     parts = [
         "" if run.summary else '<p class="note">This run is unfinished: it has written no summary.</p>',
         "<dl>",
@@ -204,6 +208,7 @@ def _one(run: Run, figures: Mapping[str, str]) -> str:
         table("What went wrong", ("Client", "What", "Reason", "Rounds"), faults, words=4),
         table("Rounds", *grid(_scored(ROUND, run.score), run.rounds)),
         table("Clients compared", *_compared(run.diagnostics)),
+        SUMMED if summed else "",
         table(f"Clients in round {last}", *grid(_scored(CLIENT, run.score), latest), words=2),
         table("Settings", ("Setting", "Value", "Changed from"), settings, words=3),
         table("Versions", ("Of", "Version"), versions, words=2),
