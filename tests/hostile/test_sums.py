@@ -18,13 +18,13 @@ from bract.secure_sum.vector import HEADER, Shape, Words, unpacked
 from server_app.secure_sum.recovering import Answer, unmask
 from strategies.sums import SumOfWords
 from tests.hostile.sums import Members, SetUp, sum_record, told
-from tests.kept import keep_models
+from tests.kept import keep
 
 
 @pytest.fixture
 def members(home, config, monkeypatch):
     """Four, three of whom must survive; they train one step where they are asked to."""
-    keep_models(monkeypatch)
+    keep(monkeypatch)
     return Members(home, config({"federation.sum": "secure", "train.steps": 1, "train.engine": "opacus"}))
 
 
