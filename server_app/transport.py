@@ -1,7 +1,7 @@
 """Sending messages and taking replies one by one, as they arrive."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 from flwr.app import Error, Message
@@ -20,8 +20,10 @@ PAUSE = (0.02, 0.5)  # seconds between two looks: the first, and at most
 AT_ONCE = 16  # replies fetched in one call: so many are in memory at a time, however many are ready
 
 
-def exchange(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterator[Message]:
-    """Send now, then yield replies until all are in or the deadline has passed.
+def exchange(
+    grid: Grid, messages: Iterable[Message], deadline: float, enough: Callable[[], bool] = lambda: False
+) -> Iterator[Message]:
+    """Send now, then yield replies until all are in, or enough of them, or the deadline has passed.
 
     In simulation a worker process that died is an error at once: Flower gives it further clients,
     which would all fail without a word. Across machines a node's fault is its own.
@@ -30,7 +32,7 @@ def exchange(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterat
     ids = list(grid.push_messages(sent)) or [""] * len(sent)
     refused = [message for message, message_id in zip(sent, ids, strict=True) if not message_id]
     waiting = {message_id for message_id in ids if message_id}
-    return chain(map(_unsent, refused), _replies(grid, waiting, time.monotonic() + deadline))
+    return chain(map(_unsent, refused), _replies(grid, waiting, time.monotonic() + deadline, enough))
 
 
 def _unsent(message: Message) -> Message:
@@ -38,9 +40,9 @@ def _unsent(message: Message) -> Message:
     return Message(Error(NODE_LOST, UNSENT), reply_to=message)
 
 
-def _replies(grid: Grid, waiting: set[str], end: float) -> Iterator[Message]:
+def _replies(grid: Grid, waiting: set[str], end: float, enough: Callable[[], bool]) -> Iterator[Message]:
     pause = PAUSE[0]
-    while waiting and time.monotonic() < end:
+    while waiting and time.monotonic() < end and not enough():
         found = False
         for reply in take(grid, waiting):
             found = True

@@ -6,6 +6,7 @@ used for one exchange; what is not released leaves the model as it was.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from strategies.replies import reason
 from strategies.server_optimizer import ServerOptimizer
 from strategies.sums import Slots, Summed, SumOfWords
 
+PATIENCE = 10.0  # seconds for those whose words came to answer once more, where others have answered enough
 MEMORY = "sum"  # of the checkpoint's memory, what is here
 
 
@@ -348,9 +350,18 @@ class SumRounds:
             "survivors": list(survivors),
         }
         if setup.parameters.signed:
-            signatures = self._said(messages.CONFIRM, asked, setup, lambda _: record, _signature)
-            if len(signatures) < (needed := setup.parameters.confirmations):
-                raise BractError(f"{len(signatures)} clients confirmed it, {needed} are needed")
+            least = setup.parameters.confirmations
+            signatures = self._said(
+                messages.CONFIRM,
+                asked,
+                setup,
+                lambda _: record,
+                _signature,
+                set(survivors),
+                lambda found: len(found) >= least,
+            )
+            if len(signatures) < least:
+                raise BractError(f"{len(signatures)} clients confirmed it, {least} are needed")
             record |= {"signers": sorted(signatures), "signatures": [signatures[one] for one in sorted(signatures)]}
 
         def asked_of(member: int) -> dict[str, Any]:
@@ -360,7 +371,11 @@ class SumRounds:
             holds = sorted((set(setup.neighbours[member]) & set(asked)) | {member})
             return Answer.of(holds, found.get("shares"))
 
-        answers = self._said(messages.UNMASK, asked, setup, asked_of, answer_of)
+        def recoverable(found: Mapping[int, Any]) -> bool:
+            held = Counter(member for answer in found.values() for member in answer.shares)
+            return all(held[member] >= setup.parameters.threshold for member in asked)
+
+        answers = self._said(messages.UNMASK, asked, setup, asked_of, answer_of, set(survivors), recoverable)
         context = Context(number, setup.print, collected.context)
         unmask(collected.words, context, setup.parameters, setup.public, asked, survivors, answers)
 
@@ -371,6 +386,8 @@ class SumRounds:
         setup: SetUp,
         record_of: Callable[[int], Mapping[str, Any]],
         read: Callable[[int, ConfigRecord], Any],
+        awaited: set[int],
+        needed: Callable[[Mapping[int, Any]], bool],
     ) -> dict[int, Any]:
         """What members answered, by their places; a bad answer is named and left out."""
         nodes = {setup.place(member.partition): member for member in self._strategy.federation.members}
@@ -385,7 +402,13 @@ class SumRounds:
         self._down += sum(_bytes(message.content.config_records[messages.SUM]) for message in outgoing)
         places = {nodes[place].node: place for place in asked}
         found: dict[int, Any] = {}
-        for reply in exchange(self._grid, outgoing, self._settings.federation.deadline):
+        start = time.monotonic()
+
+        def enough() -> bool:
+            """Whether those whose words came have answered; or, after a while, as many as are needed."""
+            return awaited <= found.keys() or (time.monotonic() - start > PATIENCE and needed(found))
+
+        for reply in exchange(self._grid, outgoing, self._settings.federation.deadline, enough):
             place = places.get(reply.metadata.src_node_id)
             if place is None or place in found:
                 continue

@@ -15,16 +15,17 @@ from bract.secure_sum import shamir
 from bract.secure_sum.masks import Context
 from bract.secure_sum.setup import SEALED, Keys, Secrets
 from bract.secure_sum.vector import HEADER, Shape, Words, unpacked
+from client_app.secure_sum.memory import Memory
 from server_app.secure_sum.recovering import Answer, unmask
 from strategies.sums import SumOfWords
 from tests.hostile.sums import Members, SetUp, sum_record, told
-from tests.kept import keep_models
+from tests.kept import keep
 
 
 @pytest.fixture
 def members(home, config, monkeypatch):
     """Four, three of whom must survive; they train one step where they are asked to."""
-    keep_models(monkeypatch)
+    keep(monkeypatch)
     return Members(home, config({"federation.sum": "secure", "train.steps": 1, "train.engine": "opacus"}))
 
 
@@ -106,6 +107,27 @@ def test_a_request_that_was_answered_is_never_computed_again(members, set_up):
     assert not path.exists()  # nothing of an older round is there to be sent for a newer one
 
 
+def test_a_member_that_was_killed_after_its_reply_was_kept_sends_it_and_helps_to_unmask_it(
+    members, set_up, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        keep_reply = Memory.keep_reply
+        patch.setattr(Memory, "keep_reply", lambda *what: (keep_reply(*what), killed()))
+        with pytest.raises(KeyboardInterrupt):
+            members.train(0, set_up, 1, trains=True)
+    kept = next(members.home.glob("sums/*/0/reply-1")).read_bytes()
+    reply = members.train(0, set_up, 1, trains=True)
+    assert sent(reply) in kept
+    for i in (1, 2, 3):
+        sent(members.train(i, set_up, 1, trains=True))
+    contexts = {context_of(members, set_up, 1, i) for i in members.all}
+    assert len(contexts) == 1  # by which they confirm the round
+    assert all("sum/shares" in members.unmask(i, set_up, 1, members.all).fields for i in members.all)
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [
@@ -174,8 +196,8 @@ def unmasked(members, set_up, number, words, survivors):
     return words.numbers()[1]
 
 
-def context_of(members, set_up, number):
-    found = json.loads(next(members.home.glob("sums/*/0/round.json")).read_text())
+def context_of(members, set_up, number, member=0):
+    found = json.loads(next(members.home.glob(f"sums/*/{member}/round.json")).read_text())
     assert found["number"] == number
     return bytes.fromhex(found["context"])
 

@@ -21,7 +21,7 @@ from client_app.secure_sum.memory import Memory, Newest, new_seed
 from server_app.rounds import run
 from tests.flower.messages import written
 from tests.harness import InProcessGrid
-from tests.kept import keep_models
+from tests.kept import keep
 
 PARAMETERS = Parameters.of("f", 1, range(3), 1, 4)
 KEYS = [b"one", b"two", b"three"]
@@ -169,7 +169,7 @@ class Unlucky:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_number_ever_masks_two_vectors_of_one_member(config, monkeypatch, seed):
     """Noise is drawn anew by every process, so a vector that was made a second time would be another one."""
-    keep_models(monkeypatch)
+    keep(monkeypatch)
     unlucky, chance = Unlucky(seed, monkeypatch), random.Random(seed)
     values = {
         "federation.sum": "secure",

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from server_app.rounds import run
 from server_app.secure_sum.agreeing import SetUp
 from tests.flower.messages import read_back, stamp
 from tests.harness import InProcessGrid
-from tests.kept import keep_models
+from tests.kept import keep
 
 METHODS = {
     "ffa": {},
@@ -37,6 +38,7 @@ NOISE = {
 }
 UNITS = {
     "example": {"privacy.unit": "example", **NOISE},
+    "example, lora-a2": {"privacy.unit": "example", **NOISE, "strategy.name": "lora-a2", **METHODS["lora-a2"]},
     "person": {"privacy.unit": "person", "data.user": "user", **NOISE, "privacy.delta": 1e-3},
     "client": {"privacy.unit": "client", **NOISE, "privacy.delta": 1e-2},
 }
@@ -97,7 +99,7 @@ class StoppingGrid(InProcessGrid):
 @pytest.fixture
 def play(config, tmp_path, monkeypatch):
     """A run of its own folder by name; the same name again goes on with it."""
-    keep_models(monkeypatch)
+    keep(monkeypatch)
 
     def go(name, values=None, clients=4, losses=None, stop=None):
         folder = tmp_path / name
@@ -114,6 +116,35 @@ def play(config, tmp_path, monkeypatch):
         return run(grid, read(run_config)), grid
 
     return go
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a run without masks and stops leaves."""
+
+    state: Checkpoint
+    rows: list
+    privacy: str
+
+
+REFERENCES = {}
+
+
+@pytest.fixture
+def reference(play):
+    """A run in the open, by its settings and losses: each is made once."""
+
+    def find(values, clients=4, lost=None):
+        key = repr((sorted(values.items()), clients, lost))
+        if key not in REFERENCES:
+            more = {**values, "federation.sum": "unmasked"}
+            folder, _ = play(f"open {len(REFERENCES)}", more, clients, Losses(lost))
+            privacy = folder.path / "privacy.json"
+            found = Reference(state(folder), folder.rounds(), privacy.read_text() if privacy.exists() else "")
+            REFERENCES[key] = found
+        return REFERENCES[key]
+
+    return find
 
 
 def state(folder):
@@ -193,13 +224,14 @@ def test_the_sum_gives_the_mean_that_a_server_makes_who_sees_each(play):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_secure_and_unmasked_give_the_same_bits_under_shared_noise(play, unit):
+def test_secure_and_unmasked_give_the_same_bits_under_shared_noise(play, reference, unit):
     values = {"rounds": 2, **UNITS[unit]}
-    (secure, masked), (open_, _) = (play(kind, values, 3) for kind in ("secure", "unmasked"))
-    assert same(state(secure), state(open_))
+    secure, masked = play("secure", values, 3)
+    open_ = reference(values, 3)
+    assert same(state(secure), open_.state)
     assert trained(state(secure))
     assert all(len(arrays) == 1 for arrays in sent(masked).values())
-    one, two = (json.loads((folder.path / "privacy.json").read_text()) for folder in (secure, open_))
+    one, two = json.loads((secure.path / "privacy.json").read_text()), json.loads(open_.privacy)
     assert one["against"].pop("server") == "honest-but-curious"
     assert two["against"].pop("server") == "trusted: sums are unmasked"
     assert one == two
@@ -208,36 +240,36 @@ def test_secure_and_unmasked_give_the_same_bits_under_shared_noise(play, unit):
 # -- Losses -------------------------------------------------------------------------------------
 
 
-def test_who_is_lost_before_its_words_is_not_in_the_sum(play):
+def test_who_is_lost_before_its_words_is_not_in_the_sum(play, reference):
     lost = {(TRAIN, 1): [1]}
     secure, grid = play("secure", FOUR, losses=Losses(lost))
-    open_, _ = play("unmasked", FOUR, losses=Losses(lost))
-    whole, _ = play("whole", FOUR)
-    assert same(state(secure), state(open_))
-    assert not same(state(secure), state(whole))
+    open_ = reference(FOUR, lost=lost)
+    whole = reference(FOUR)
+    assert same(state(secure), open_.state)
+    assert not same(state(secure), whole.state)
     assert trained(state(secure))
     assert statuses(secure) == ["merged", "failed", "merged", "merged"]
     assert [list(record["survivors"]) for _, record in asked(grid, UNMASK)[:4]] == [[0, 2, 3]] * 4
 
 
-def test_who_is_lost_after_its_words_is_in_the_sum(play):
+def test_who_is_lost_after_its_words_is_in_the_sum(play, reference):
     secure, _ = play("secure", FOUR, losses=Losses({(UNMASK, 1): [1]}))
-    open_, _ = play("unmasked", FOUR)
-    assert same(state(secure), state(open_))
+    open_ = reference(FOUR)
+    assert same(state(secure), open_.state)
     assert trained(state(secure))
     assert statuses(secure) == ["merged"] * 4
 
 
-def test_losses_before_and_after_at_once(play):
+def test_losses_before_and_after_at_once(play, reference):
     """The one that was lost first is back and helps: with it there are three answers."""
     secure, _ = play("secure", FOUR, losses=Losses({(TRAIN, 1): [1], (UNMASK, 2): [1]}))
-    open_, _ = play("unmasked", FOUR, losses=Losses({(TRAIN, 1): [1]}))
-    assert same(state(secure), state(open_))
+    open_ = reference(FOUR, lost={(TRAIN, 1): [1]})
+    assert same(state(secure), open_.state)
     assert trained(state(secure))
 
 
 @pytest.mark.parametrize("kind", [TRAIN, UNMASK])
-def test_too_many_lost_and_nothing_is_released_and_the_run_goes_on(play, kind, capsys):
+def test_too_many_lost_and_nothing_is_released_and_the_run_goes_on(play, reference, kind, capsys):
     values = {**FOUR, "rounds": 2}
     lost = {(kind, 1): [1], (kind, 2): [1]}
     secure, grid = play("secure", values, losses=Losses(lost))
@@ -247,8 +279,8 @@ def test_too_many_lost_and_nothing_is_released_and_the_run_goes_on(play, kind, c
     assert statuses(secure, 2) == ["merged"] * 4
     assert [row["clients"] for row in secure.rounds()] == [0, 0, 4]
     # Round 2 began where round 1 did: it is a first round but for its number.
-    other, _ = play("unmasked", values, losses=Losses({(TRAIN, 1): [1], (TRAIN, 2): [1]}))
-    assert same(state(secure), state(other))
+    other = reference(values, lost={(TRAIN, 1): [1], (TRAIN, 2): [1]})
+    assert same(state(secure), other.state)
     assert trained(state(secure))
     set_ups = [Parameters.from_text(str(record["parameters"])) for _, record in asked(grid, KEYS)]
     assert [(one.generation, one.first) for one in set_ups] == [(1, 1)] * 4 + [(2, 2)] * 4
@@ -277,15 +309,15 @@ def test_too_few_in_a_set_up(play):
         play("secure", FOUR, losses=Losses({(KEYS, 1): [1], (KEYS, 2): [1]}))
 
 
-def test_a_late_reply_is_put_aside(play):
+def test_a_late_reply_is_put_aside(play, reference):
     """It comes beside the answers of every later exchange, and is never taken for one of them."""
     values, lost = {**FOUR, "rounds": 2}, {(TRAIN, 1): [1]}
     late = Losses(lost, late=True)
     secure, _ = play("secure", values, losses=late)
-    open_, _ = play("unmasked", values, losses=Losses(lost))
+    open_ = reference(values, lost=lost)
     assert len(late.kept) == 1
     assert late.kept[0].has_content()
-    assert same(state(secure), state(open_))
+    assert same(state(secure), open_.state)
     assert statuses(secure, 1)[1] == "failed"
     assert statuses(secure, 2) == ["merged"] * 4
 
@@ -336,10 +368,10 @@ class Harm(Losses):
 
 
 @pytest.mark.parametrize("change", [shorter, of_another_round, of_another_size])
-def test_words_that_are_not_the_rounds_are_left_out_by_name(play, change):
+def test_words_that_are_not_the_rounds_are_left_out_by_name(play, reference, change):
     secure, _ = play("secure", FOUR, losses=Harm(TRAIN, [1], change))
-    open_, _ = play("unmasked", FOUR, losses=Losses({(TRAIN, 1): [1]}))
-    assert same(state(secure), state(open_))
+    open_ = reference(FOUR, lost={(TRAIN, 1): [1]})
+    assert same(state(secure), open_.state)
     assert statuses(secure) == ["merged", "refused", "merged", "merged"]
     row = read_rows(secure.path / "clients.jsonl")[1]
     assert "words" in row["reason"]
@@ -350,10 +382,10 @@ def wrong(shares):
 
 
 @pytest.mark.parametrize("change", [shorter, wrong])
-def test_one_members_bad_shares_change_nothing_and_two_members_nothing_but_the_release(play, change, capsys):
+def test_one_members_bad_shares_change_nothing_and_two_members_nothing_but_the_release(play, reference, change, capsys):
     secure, _ = play("secure", FOUR, losses=Harm(UNMASK, [1], change))
-    open_, _ = play("unmasked", FOUR)
-    assert same(state(secure), state(open_))
+    open_ = reference(FOUR)
+    assert same(state(secure), open_.state)
     two, _ = play("two", FOUR, losses=Harm(UNMASK, [1, 3], change))
     assert not trained(state(two))
     assert set(statuses(two)) == {"failed"}
@@ -363,11 +395,11 @@ def test_one_members_bad_shares_change_nothing_and_two_members_nothing_but_the_r
 # -- Stops --------------------------------------------------------------------------------------
 
 
-def test_a_run_that_goes_on_gives_what_one_without_a_stop_gives(play):
-    whole, _ = play("whole", {"rounds": 3}, 3)
+def test_a_run_that_goes_on_gives_what_one_without_a_stop_gives(play, reference):
+    whole = reference({"rounds": 3}, 3)
     play("run", {"rounds": 1}, 3)
     folder, grid = play("run", {"rounds": 3}, 3)
-    assert same(state(folder), state(whole))
+    assert same(state(folder), whole.state)
     assert len(folder.rounds()) == 4
     numbers = sorted({number for number, _ in sent(grid)})
     assert numbers == [3, 4, 5]  # 1 was trained with, and 2 measured with, before
@@ -376,28 +408,28 @@ def test_a_run_that_goes_on_gives_what_one_without_a_stop_gives(play):
 @pytest.mark.parametrize(
     "stop", [{KEYS: 1}, {DEAL: 1}, {TRAIN: 2}, {f"{TRAIN} sent": 2}, {UNMASK: 2}, {f"{UNMASK} sent": 2}]
 )
-def test_a_run_that_was_killed_anywhere_gives_what_one_that_was_not_gives(play, stop):
+def test_a_run_that_was_killed_anywhere_gives_what_one_that_was_not_gives(play, reference, stop):
     values = {"rounds": 2, **UNITS["example"]}
     _, before = play("run", values, 3, stop=stop)
     folder, after = play("run", values, 3)
-    whole, _ = play("whole", values, 3)
-    assert same(state(folder), state(whole))
+    whole = reference(values, 3)
+    assert same(state(folder), whole.state)
     assert trained(state(folder))
     together = sent(before)
     for key, arrays in sent(after).items():
         together.setdefault(key, set()).update(arrays)
     assert all(len(arrays) == 1 for arrays in together.values())
-    assert (folder.path / "privacy.json").read_text() == (whole.path / "privacy.json").read_text()
+    assert (folder.path / "privacy.json").read_text() == whole.privacy
 
 
 @pytest.mark.parametrize("sent_", ["", " sent"])
-def test_a_server_that_was_killed_after_survivors_were_written_keeps_to_them(play, sent_):
+def test_a_server_that_was_killed_after_survivors_were_written_keeps_to_them(play, reference, sent_):
     """Though all could answer now: the words that it has are of three."""
     lost = {(TRAIN, 1): [1]}
     _, before = play("run", FOUR, losses=Losses(lost), stop={f"{UNMASK}{sent_}": 1})
     folder, after = play("run", FOUR)
-    open_, _ = play("unmasked", FOUR, losses=Losses(lost))
-    assert same(state(folder), state(open_))
+    open_ = reference(FOUR, lost=lost)
+    assert same(state(folder), open_.state)
     survivors = [list(record["survivors"]) for grid in (before, after) for _, record in asked(grid, UNMASK)]
     number = [record["number"] for grid in (before, after) for _, record in asked(grid, UNMASK)]
     assert [one for one, m in zip(survivors, number, strict=True) if m == 1] == [[0, 2, 3]] * (8 if sent_ else 4)
@@ -416,20 +448,22 @@ def test_a_server_that_was_killed_after_a_loss_in_its_first_set_up_goes_on(play,
     assert all(len(arrays) == 1 for arrays in together.values())
 
 
-def test_a_server_that_goes_back_to_an_older_checkpoint_goes_on_above_the_newest_number(play):
+def test_a_server_that_goes_back_to_an_older_checkpoint_goes_on_above_the_newest_number(play, tmp_path):
+    """Noise that was drawn for the rounds after it is not drawn again for their numbers."""
     values = {"rounds": 3, **UNITS["example"]}
-    whole, _ = play("whole", values, 3)
-    folder, _ = play("run", {**values, "rounds": 3}, 3, stop={UNMASK: 2})
-    old = (whole.path.parent / "run" / "checkpoint").iterdir()
-    copies = {path: path.read_bytes() for path in old if path.is_file()}
+    _, first = play("run", values, 3, stop={TRAIN: 2})
+    folder = tmp_path / "run" / "checkpoint"
+    old = {path: path.read_bytes() for path in folder.iterdir()}
     _, second = play("run", values, 3, stop={UNMASK: 2})
-    for path in {p for p in next(iter(copies)).parent.iterdir() if p.is_file()} - copies.keys():
+    for path in folder.iterdir():
         path.unlink()
-    for path, data in copies.items():
+    for path, data in old.items():
         path.write_bytes(data)
-    folder, third = play("run", values, 3)
-    together = sent(second)
-    for key, arrays in sent(third).items():
-        together.setdefault(key, set()).update(arrays)
+    last, third = play("run", values, 3)
+    assert len(last.rounds()) == 4
+    together = sent(first)
+    for grid in (second, third):
+        for key, arrays in sent(grid).items():
+            together.setdefault(key, set()).update(arrays)
     assert all(len(arrays) == 1 for arrays in together.values())
-    assert len(folder.rounds()) == 4
+    assert max(number for number, _ in sent(third)) > max(number for number, _ in sent(second))
