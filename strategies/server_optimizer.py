@@ -8,7 +8,7 @@ import numpy as np
 
 from bract.adapter.layout import Part, Parts, Vector
 
-MOMENTUM, SECOND, TINY = 0.9, 0.99, 1e-8
+MOMENTUM, SECOND, TINY = 0.8, 0.99, 1e-8
 RATES = {"sgd": 2.4, "momentum": 2.4, "adam": 0.004}  # of `server.lr = 0`, by optimizer
 
 

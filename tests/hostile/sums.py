@@ -35,7 +35,8 @@ class SetUp:
         return print_of(self.parameters, self.keys)
 
     def box(self, sender: int, receiver: int, number: int) -> bytes:
-        return box_of(self.boxes[sender], self.parameters, sender, receiver, number)
+        others = [other for other in range(len(self.parameters.members)) if other != sender]
+        return box_of(self.boxes[sender], self.parameters, others, receiver, number)
 
     def boxes_for(self, receiver: int, asked: Iterable[int], number: int) -> bytes:
         return b"".join(self.box(sender, receiver, number) for sender in asked if sender != receiver)
