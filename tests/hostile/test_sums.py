@@ -173,8 +173,8 @@ def test_members_that_were_told_different_things_send_masks_that_do_not_cancel(m
     for number, (other, clean) in enumerate([({"value": 0.5}, False), ({"asked": [0, 1, 2]}, False), ({}, True)], 1):
         replies = [members.train(i, set_up, number, **(other if i == 1 else {})) for i in members.all]
         total = SumOfWords(Shape(0, 64, len(replies[0].payload[HEADER.size :]) // 8, values.layout), number)
-        for i, reply in enumerate(replies):
-            total.take(i, np.frombuffer(sent(reply), dtype=np.uint8))
+        for reply in replies:
+            total.take(np.frombuffer(sent(reply), dtype=np.uint8), None)
         for i in members.all:
             asked = other.get("asked", members.all) if i == 1 else members.all
             members.unmask(i, set_up, number, members.all if i != 1 or "asked" not in other else asked, asked=asked)
