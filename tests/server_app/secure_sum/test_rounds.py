@@ -211,9 +211,10 @@ def test_secure_and_unmasked_give_the_same_bits(play, name):
     assert all(row["accuracy"] is not None for row in secure.rounds())
 
 
-@pytest.mark.parametrize("name", ["ffa", "rolora", "fedit", "fedsa"])
+@pytest.mark.parametrize("name", METHODS)
 def test_the_sum_gives_the_mean_that_a_server_makes_who_sees_each(play, reference, name):
-    values = {"strategy.name": name, "rounds": 2}
+    # After one step of Adam all slots have moved as far, and which are selected would hang on rounding.
+    values = {"strategy.name": name, "rounds": 2, "train.steps": 3, **METHODS[name]}
     plain, _ = play("plain", values, 3)
     one, two = reference(values, 3), state(plain)
     print(
