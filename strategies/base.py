@@ -134,6 +134,10 @@ class FederatedLora(Strategy):
         outgoing = self._outgoing(server_round)
         return outgoing if self.one_by_one else list(outgoing)
 
+    def stands_at(self, parts: Parts) -> None:
+        """What has been released so far, by which plans are made, where merging is not this strategy's."""
+        self._arrays = dict(parts)
+
     def configure_sum(
         self, server_round: int, arrays: ArrayRecord, plans: Mapping[Member, Plan], record: Mapping[str, Any]
     ) -> list[Message]:

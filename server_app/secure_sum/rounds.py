@@ -159,6 +159,7 @@ class SumRounds:
     def merged(self, state: Checkpoint, *, measure: bool) -> tuple[Pending, dict[str, Any]]:
         """Train the next round; the state after it, and the figures of the model before it."""
         number = state.round + 1
+        self._strategy.stands_at(state.parts)
         members = sorted(self._strategy.federation.members)
         plans = {member: replace(self._strategy.plan(number, member), changes=False) for member in members}
         found, summed = self._exchanged(state, number, plans, measure=measure)
@@ -185,6 +186,7 @@ class SumRounds:
 
     def measured(self, state: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
         """The figures of the model as it is at the end; a number is used for it."""
+        self._strategy.stands_at(state.parts)
         members = sorted(self._strategy.federation.members)
         plans = {member: self._strategy.plan(state.round + 1, member).measuring() for member in members}
         found, _ = self._exchanged(state, state.round + 1, plans, measure=True)

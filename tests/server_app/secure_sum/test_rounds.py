@@ -219,13 +219,22 @@ def test_secure_and_unmasked_give_the_same_bits(play, name):
     assert all(row["accuracy"] is not None for row in secure.rounds())
 
 
-def test_the_sum_gives_the_mean_that_a_server_makes_who_sees_each(play):
-    (secure, _), (plain, _) = (play(kind, {"strategy.name": "fedit"}, 3) for kind in ("secure", "plain"))
-    one, two = state(secure), state(plain)
-    assert trained(one)
-    for part in one.parts:
-        np.testing.assert_allclose(one.parts[part], two.parts[part], atol=1e-6)
-    for a, b in zip(secure.rounds(), plain.rounds(), strict=True):
+@pytest.mark.parametrize("name", METHODS)
+def test_the_sum_gives_the_mean_that_a_server_makes_who_sees_each(play, reference, name):
+    # After one step of Adam all slots have moved as far, and which are selected would hang on rounding.
+    values = {"strategy.name": name, "rounds": 2, "train.steps": 3, **METHODS[name]}
+    plain, _ = play("plain", values, 3)
+    one, two = reference(values, 3), state(plain)
+    print(
+        "ST",
+        statuses(plain, 2),
+        [r["reason"] for r in read_rows(plain.path / "clients.jsonl")],
+        [r["upload_values"] for r in plain.rounds()],
+        [r["upload_values"] for r in one.rows],
+    )
+    for part in two.parts:
+        np.testing.assert_allclose(one.state.parts[part], two.parts[part], atol=2e-6)
+    for a, b in zip(one.rows, plain.rounds(), strict=True):
         assert a["accuracy"] == pytest.approx(b["accuracy"])
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-3)
 
@@ -456,18 +465,18 @@ def test_a_server_that_was_killed_after_a_loss_in_its_first_set_up_goes_on(play,
 
 
 def test_a_server_that_goes_back_to_an_older_checkpoint_goes_on_above_the_newest_number(play, tmp_path):
-    """Noise that was drawn for the rounds after it is not drawn again for their numbers."""
-    values = {"rounds": 3, **UNITS["example"]}
+    """Numbers that it has forgotten are not used again: members say which is the newest."""
+    values = {"rounds": 3}
     _, first = play("run", values, 3, stop={TRAIN: 2})
     folder = tmp_path / "run" / "checkpoint"
     old = {path: path.read_bytes() for path in folder.iterdir()}
-    _, second = play("run", values, 3, stop={UNMASK: 2})
+    _, second = play("run", values, 3, stop={TRAIN: 3})
     for path in folder.iterdir():
         path.unlink()
     for path, data in old.items():
         path.write_bytes(data)
     last, third = play("run", values, 3)
-    assert len(last.rounds()) == 4
+    assert [row["clients"] for row in last.rounds()] == [0, 3, 3, 3]
     together = sent(first)
     for grid in (second, third):
         for key, arrays in sent(grid).items():
