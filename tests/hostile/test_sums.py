@@ -75,7 +75,7 @@ OTHERWISE = "it was asked for this round otherwise, or for a newer one, before"
         {"changed": told(lambda record: {**record, "measure": True})},
         {"changed": told(lambda record: {**record, "slots": [0]})},
     ],
-    ids=str,
+    ids=("value", "asked", "joined", "trains", "receives", "measure", "slots"),
 )
 def test_the_same_number_with_another_request_is_refused(members, set_up, other):
     first = sent(members.train(0, set_up, 1))

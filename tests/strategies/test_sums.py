@@ -7,7 +7,7 @@ from bract.adapter.initial import draw
 from bract.adapter.layout import Layout, Module
 from bract.secure_sum.grid import Grid
 from bract.secure_sum.rounds import RoundOfSum
-from strategies.server_optimizer import Moments, ServerOptimizer
+from strategies.server_optimizer import MOMENTUM, Moments, ServerOptimizer
 from strategies.sums import Summed
 
 LAYOUT = Layout((Module("q", 12, 7), Module("v", 5, 9)), rank=3)
@@ -29,8 +29,8 @@ def test_what_follows_from_a_sum(kind, union):
         total = rng.normal(size=size)
         after, moments = summed.after(after, of.grid.encode(total), 4.0, OPTIMIZER, moments)
         if kind == "gradients":
-            mean = 0.9 * mean + 0.1 * total / 4
-            expected[where] -= 0.5 * 2.0 * mean / (1 - 0.9**step)
+            mean = MOMENTUM * mean + (1 - MOMENTUM) * total / 4
+            expected[where] -= 0.5 * 2.0 * mean / (1 - MOMENTUM**step)
         else:
             expected[where] += total / 4
         np.testing.assert_allclose(after["B"], expected, atol=1e-6)

@@ -61,16 +61,11 @@ def test_masks_among_neighbours_come_off():
         mask(words, context, i, secrets[i].mask(1), secrets[i].own(1), near[i], publics)
         total.add(words)
     needed = sorted({member for i in lost for member in near[i]} | set(alive))
-    dealt = {
-        i: dict(
-            zip(
-                range(N),
-                zip(*(secrets[i].shares(w, 1, parameters, range(N)) for w in ("mask", "self")), strict=True),
-                strict=True,
-            )
-        )
-        for i in range(N)
-    }
+    dealt = {}
+    for i in range(N):
+        receivers = (*near[i], i)
+        both = (secrets[i].shares(what, 1, parameters, receivers) for what in ("mask", "self"))
+        dealt[i] = dict(zip(receivers, zip(*both, strict=True), strict=True))
     answers = {by: Answer({i: dealt[i][by][i in alive] for i in (*near[by], by)}) for by in needed if by not in silent}
     unmask(total, context, parameters, keys, range(N), alive, answers)
     assert (total.values == plain.values).all()
