@@ -31,9 +31,11 @@ class Context:
         asked: Iterable[int],
         shape: Shape,
         union: NDArray[np.int64] | None,
+        *,
+        measured: bool,
     ) -> "Context":
         """Of a plan without what differs between members, the model that came down, who was asked, and what is sent."""
-        common = replace(plan, joined=0, rank=None, do=(), slots=None)
+        common = replace(plan, joined=0, rank=None)
         digest = hashlib.sha256(info("context", number))
         pieces = (
             str(common.to_record()[KEY]).encode(),
@@ -41,6 +43,7 @@ class Context:
             b"".join(member.to_bytes(4, "little") for member in sorted(asked)),
             shape.to_bytes(),
             b"all" if union is None else union.astype("<i8").tobytes(),
+            bytes([measured]),  # else one member alone could be asked for its figures
         )
         for piece in pieces:
             digest.update(hashlib.sha256(piece).digest())

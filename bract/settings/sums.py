@@ -23,6 +23,11 @@ def _of_method(settings: Settings) -> list[str]:
             f"strategy.name = {method.name!r}: {why}; with federation.sum = {settings.federation.sum} take one of "
             f"{alike}"
         )
+    if (ranks := settings.federation.ranks) != "auto" and not ranks[0].isdigit():
+        found.append(
+            f"federation.ranks = {ranks!r}: who sends other slots than the others is told apart in a sum; give all "
+            "clients the same"
+        )
     if strategy.local_b == "passed":
         found.append("strategy.local-b = 'passed': hands on one client's B, and a secure sum shows none")
     if strategy.divide == "selected":

@@ -109,7 +109,16 @@ class Place:
     def context(self) -> Context:
         """What its masks are bound to."""
         asked, model = self.asked, get_payload(self.content).tobytes()
-        return Context.of(asked.number, self.agreed.print, self.plan, model, asked.members, self.shape, asked.union)
+        return Context.of(
+            asked.number,
+            self.agreed.print,
+            self.plan,
+            model,
+            asked.members,
+            self.shape,
+            asked.union,
+            measured=asked.measure,
+        )
 
     @property
     def shares_noise(self) -> bool:

@@ -254,6 +254,12 @@ class SumRounds:
 
     def _summed(self, state: Checkpoint, plans: Mapping[Member, Plan], setup: SetUp) -> Summed:
         layout, plan = self._strategy.federation.layout, next(iter(plans.values()))
+        for member, other in plans.items():
+            if replace(other, rank=None, joined=0) != replace(plan, rank=None, joined=0):
+                raise BractError(
+                    f"federation.sum = {self._settings.federation.sum!r}: client {member.partition} would send other "
+                    "parts than the others, which would tell it apart in the sum; give all clients the same rank"
+                )
         union = _union(state, plans, layout)
         count = sum(layout.size(part, union) for part in plan.sends)
         of = RoundOfSum.of(self._settings, len(setup.parameters.members), count)
@@ -331,7 +337,9 @@ class SumRounds:
         strategy.aggregate_train(round_, heard(exchange(self._grid, outgoing, self._settings.federation.deadline)))
         places = {setup.place(row.partition) for row in strategy.rows if row.status == "merged"}
         survivors = tuple(sorted(place for place in places if place is not None))
-        context = Context.of(number, setup.print, plans[members[0]], model, asked, shape, summed.union)
+        context = Context.of(
+            number, setup.print, plans[members[0]], model, asked, shape, summed.union, measured=measure
+        )
         rows = [asdict(row) for row in strategy.rows]
         words, memory, measured = strategy.words.total, strategy.memory(), tuple(strategy.words.measured)
         found = Collected(number, setup.print, survivors, words, context.digest, rows, memory, measured)

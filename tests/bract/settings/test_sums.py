@@ -40,6 +40,7 @@ def test_what_can_be_summed(values):
         ({**NONE, "strategy.name": "hetlora"}, "weighs and prunes by what each client sent; with federation.sum"),
         ({**NONE, "strategy.name": "flexlora"}, "merges products"),
         ({**NONE, "strategy.name": "lora-a2"}, "strategy.score = 'product' tells each client's choice"),
+        ({**NONE, **RELEASED, "lora.rank": 32, "federation.ranks": "uniform"}, "is told apart in a sum"),
         ({**NONE, **RELEASED, "strategy.divide": "selected"}, "divides by what each client chose"),
         ({**NONE, "strategy.weights": "norm"}, "nobody sees in a secure sum"),
         ({**NONE, "strategy.name": "fedsa", "strategy.local-b": "passed"}, "hands on one client's B"),

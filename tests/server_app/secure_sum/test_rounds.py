@@ -483,3 +483,10 @@ def test_a_server_that_goes_back_to_an_older_checkpoint_goes_on_above_the_newest
             together.setdefault(key, set()).update(arrays)
     assert all(len(arrays) == 1 for arrays in together.values())
     assert max(number for number, _ in sent(third)) > max(number for number, _ in sent(second))
+
+
+def test_clients_that_would_send_other_slots_than_the_others_are_refused(simulate):
+    """Where one alone selects a slot, the sum of that slot is its own."""
+    values = {"strategy.name": "lora-a2", "strategy.score": "released", "federation.sum": "secure", "rounds": 3}
+    with pytest.raises(BractError, match="client 1 would send other parts than the others"):
+        simulate(values, ranks={1: 1})
