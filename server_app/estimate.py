@@ -132,7 +132,7 @@ def shared_privacy_lines(
     """Noise and epsilon by round where clients share the noise; and what it would be if each added all of its own."""
     privacy, rounds, federation = settings.privacy, settings.rounds, settings.federation
     found = mechanism_of(settings, clients)
-    sums = Parameters.of("0", 0, range(clients), 1, 1, colluders=federation.colluders, survivors=federation.survivors)
+    sums = _parameters(settings, clients)
     shown = sorted({round(1 + i * (rounds - 1) / 5) for i in range(6)})
     share = found.sigma * found.clip / sums.honest**0.5
     divisor = clients * (federation.fraction if privacy.unit == "client" else settings.train.batch)
@@ -166,16 +166,7 @@ def sum_lines(settings: Settings, clients: int) -> list[str]:
     """What a sum that nobody sees into takes beside its words."""
     if settings.federation.sum == "unmasked":
         return ["sum        without masks: the server sees each client's numbers"]
-    rounds = settings.rounds + 1
-    sums = Parameters.of(
-        "0",
-        0,
-        range(clients),
-        1,
-        rounds,
-        colluders=settings.federation.colluders,
-        survivors=settings.federation.survivors,
-    )
+    sums = _parameters(settings, clients, settings.rounds + 1)
     others = degree(clients, sums.colluders, sums.survivors)[0]
     rounds = sums.rounds
     keys, boxes = 2 + KEY * (1 + 2 * rounds), others * rounds * SEALED
@@ -245,6 +236,12 @@ def ranks_line(members: Sequence[Member], settings: Settings) -> list[str]:
     ]
 
 
+def _parameters(settings: Settings, clients: int, rounds: int = 1) -> Parameters:
+    """Of a sum over so many clients."""
+    asked = settings.federation
+    return Parameters.of("0", 0, range(clients), 1, rounds, colluders=asked.colluders, survivors=asked.survivors)
+
+
 def _bytes(
     layout: Layout,
     settings: Settings,
@@ -254,7 +251,8 @@ def _bytes(
 ) -> int:
     """Of a message's array; with `words`, of that of so many members' words of a sum."""
     if words and settings.federation.sum != "plain":
-        of = RoundOfSum.of(settings, words, sum(layout.size(part, slots) for part in parts))
+        honest = _parameters(settings, words).honest
+        of = RoundOfSum.of(settings, words, honest, sum(layout.size(part, slots) for part in parts))
         return NPY_HEADER + WORDS_HEADER.size + of.shape(layout, task_of(settings.model.task)).size
     bitmap = 0 if slots is None else (layout.slots + 7) // 8
     rows = {

@@ -1,5 +1,6 @@
 """What a round's sum is of: its whole numbers, by the settings that server and members have alike."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,11 +35,18 @@ class RoundOfSum:
     sensitivity: float  # in steps of the grid; 0 where nothing bounds it
 
     @staticmethod
-    def of(settings: Settings, members: int, values: int) -> "RoundOfSum":
-        """The same at every member and the server, to the last bit of the grid."""
+    def of(settings: Settings, members: int, honest: int, values: int) -> "RoundOfSum":
+        """The same at every member and the server, to the last bit of the grid.
+
+        `honest`: members whose shares make up the noise.
+        """
         kind = kind_of(settings)
         if kind == "changes" or not values:
             return RoundOfSum(kind, Grid.for_weighted(), values, 0.0)
+        if narrow(settings):
+            most = Grid.sensitivity(values, narrow=True)
+            all_noise = mechanism_of(settings, members).sigma * most * math.sqrt(members / honest)
+            return RoundOfSum(kind, Grid.for_narrow(settings.privacy.clip, values, members, all_noise), values, most)
         most = Grid.sensitivity(values)
         # Sized for members that add all of the noise: which do, nobody has to know.
         deviation = mechanism_of(settings, members).sigma * most
@@ -55,6 +63,11 @@ def kind_of(settings: Settings) -> Kind:
     if privacy.noise != "shared" or privacy.unit == "none":
         return "changes"
     return "clients" if privacy.unit == "client" else "gradients"
+
+
+def narrow(settings: Settings) -> bool:
+    """Whether words have 16 bits."""
+    return settings.wire.codec == "float16"
 
 
 def mechanism_of(settings: Settings, members: int) -> Mechanism:

@@ -3,7 +3,7 @@
     magic  version  bits  figures  0  round  values      layout
     4      1        1     1        1  4      4           8
 
-Values are words of 32 or 64 bits, figures always of 64; both are added modulo their size.
+Values are words of 16, 32 or 64 bits, figures always of 64; both are added modulo their size.
 """
 
 import struct
@@ -46,7 +46,7 @@ class Words:
     """The words of one member, or of a sum of some."""
 
     shape: Shape
-    values: NDArray[Any]  # uint32 or uint64
+    values: NDArray[Any]  # uint16, uint32 or uint64
     figures: NDArray[Any]  # uint64
 
     @staticmethod
@@ -89,6 +89,6 @@ def unpacked(data: NDArray[np.uint8], shape: Shape, number: int) -> Words:
     if raw[: HEADER.size] != wanted:
         raise BractError("the words are of another round, layout or size")
     split = HEADER.size + shape.values * shape.bits // 8
-    values = np.frombuffer(raw[HEADER.size : split], dtype="<u4" if shape.bits == 32 else "<u8")
+    values = np.frombuffer(raw[HEADER.size : split], dtype=f"<u{shape.bits // 8}")
     figures = np.frombuffer(raw[split:], dtype="<u8")
     return Words(shape, values.astype(values.dtype.newbyteorder("=")), figures.astype(np.uint64))

@@ -343,7 +343,12 @@ class ServerSettings:
 class WireSettings:
     """How payloads are written."""
 
-    codec: Codec = setting("float32", "0.1", "the numbers in a payload", example="float16")
+    codec: Codec = setting(
+        "float32",
+        "0.1",
+        "the numbers in a payload; in a sum with shared noise float16 is words of 16 bits",
+        example="float16",
+    )
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,11 @@ def _of_sum(settings: Settings, *, shared: bool) -> list[str]:
         )
     if settings.privacy.share_metrics:
         found.append("privacy.share-metrics = true: tells one client's figures, which a secure sum is there to hide")
-    if settings.wire.codec != "float32":
-        found.append(f"wire.codec = {settings.wire.codec!r}: whole numbers are added in a secure sum; leave it float32")
+    if settings.wire.codec == "int8" or (settings.wire.codec == "float16" and not shared):
+        found.append(
+            f"wire.codec = {settings.wire.codec!r}: whole numbers are added in a secure sum; leave it float32, or, "
+            "where noise is shared, float16 for words of 16 bits"
+        )
     if federation.sum == "unmasked" and settings.data.source == "node":
         found.append("federation.sum = 'unmasked': is for simulations; nodes with own data send nothing unmasked")
     return found

@@ -21,7 +21,16 @@ from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.secure_sum import vector
 from bract.secure_sum.masks import Context, mask
-from bract.secure_sum.rounds import FIGURE, Figures, RoundOfSum, exact_figures, figure_names, in_steps, mechanism_of
+from bract.secure_sum.rounds import (
+    FIGURE,
+    Figures,
+    RoundOfSum,
+    exact_figures,
+    figure_names,
+    in_steps,
+    mechanism_of,
+    narrow,
+)
 from bract.secure_sum.vector import Shape, Words
 from bract.tasks.task import summed
 from bract.tasks.tokens import pad_id
@@ -98,7 +107,8 @@ class Place:
     def sum(self) -> RoundOfSum:
         """What the sum is of, by the settings that all have."""
         count = sum(self.client.layout.size(part, self.asked.union) for part in self.plan.sends)
-        return RoundOfSum.of(self.client.settings, len(self.agreed.keys), count)
+        parameters = self.agreed.parameters
+        return RoundOfSum.of(self.client.settings, len(parameters.members), parameters.honest, count)
 
     @property
     def shape(self) -> Shape:
@@ -273,6 +283,10 @@ def client_change(place: Place, local: LocalRound, mechanism: Mechanism, noise: 
 
 
 def _with_noise(place: Place, values: Integers, noise: SecureNoise, sigma: float) -> Integers:
+    if not place.shares_noise and narrow(place.client.settings):
+        raise PublicError(
+            "wire.codec = 'float16': words of 16 bits have no room for all of the noise, which this node adds"
+        )
     deviation = place.share(sigma * place.sum.sensitivity)
     return values + discrete_gaussian(noise, deviation, len(values))
 

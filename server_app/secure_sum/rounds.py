@@ -262,7 +262,7 @@ class SumRounds:
                 )
         union = _union(state, plans, layout)
         count = sum(layout.size(part, union) for part in plan.sends)
-        of = RoundOfSum.of(self._settings, len(setup.parameters.members), count)
+        of = RoundOfSum.of(self._settings, len(setup.parameters.members), setup.parameters.honest, count)
         return Summed(layout, of, plan.sends, union)
 
     def _once(

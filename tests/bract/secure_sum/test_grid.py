@@ -189,3 +189,28 @@ def test_a_weighted_change_that_is_beyond_is_refused_and_not_told(bad):
         Grid.for_weighted().encode(np.array([0.0, bad, 1.0]))
     assert not isinstance(told.value, PublicError)
     assert "1234567" not in str(told.value)
+
+
+def test_words_of_16_bits_hold_a_sum_with_all_its_noise_or_are_refused():
+    values, members, sigma, honest = 36_864, 10, 0.767, 6
+    most = Grid.sensitivity(values, narrow=True)
+    assert 1 < most / (most - math.sqrt(values)) < 1.125
+    deviation = sigma * most * math.sqrt(members / honest)
+    grid = Grid.for_narrow(1.0, values, members, deviation)
+    assert (grid.bits, grid.step) == (16, 1 / (most - math.sqrt(values)))
+    full = np.full(3, 2.0**15)
+    total = sum(to_words(grid.encode(full), 16).astype(np.int64) for _ in range(members)) + int(6 * deviation)
+    assert from_words(to_words(total, 16)).tolist() == total.tolist()
+    assert from_words(to_words(-total, 16)).tolist() == (-total).tolist()
+    with pytest.raises(BractError, match="no room in words of 16 bits"):
+        Grid.for_narrow(1.0, values, members, 3 * deviation)
+
+
+def test_a_narrow_grids_sensitivity_holds_for_random_neighbours():
+    rng, values = np.random.default_rng(0), 256
+    grid, most, worst = Grid.for_narrow(1.0, values, 3, 10.0), Grid.sensitivity(values, narrow=True), 0.0
+    for _ in range(2000):
+        base, one = rng.normal(size=values) * 0.05, rng.normal(size=values)
+        moved = grid.encode(base + one / np.linalg.norm(one)) - grid.encode(base)
+        worst = max(worst, float(np.linalg.norm(moved)))
+    assert 0.99 / grid.step < worst <= most

@@ -38,6 +38,7 @@ NOISE = {
 }
 UNITS = {
     "example": {"privacy.unit": "example", **NOISE},
+    "example, 16 bits": {"privacy.unit": "example", **NOISE, "wire.codec": "float16"},
     "example, lora-a2": {"privacy.unit": "example", **NOISE, "strategy.name": "lora-a2", **METHODS["lora-a2"]},
     "person": {"privacy.unit": "person", "data.user": "user", **NOISE, "privacy.delta": 1e-3},
     "client": {"privacy.unit": "client", **NOISE, "privacy.delta": 1e-2},
