@@ -26,16 +26,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bract.adapter.layout import Layout, Vector
+from bract.batching import batch_of
 from bract.models.lora_model import LoraModel, shape
 from bract.privacy.accounting import noise_for
 from bract.privacy.noise import SecureNoise
 from bract.settings.read import read
 from bract.settings.schema import Settings
 from bract.tasks.classification import CLASSIFICATION
-from bract.tasks.task import Examples, summed
-from bract.tasks.tokens import pad_id
+from bract.tasks.task import Examples, Tokens
+from bract.tasks.tokens import pad_id, tokenise
 from client_app.data import cache
 from client_app.engine.auto_engine import select_engine
 from client_app.engine.engine import Engine
@@ -65,6 +67,7 @@ class Config:
     decay: float
     power: float
     a: str
+    targets: str
     rank: int
 
     @property
@@ -93,15 +96,17 @@ class Demo:
 
 
 @lru_cache(maxsize=1)
-def demo(seed: int, rank: int, a: str, precision: str) -> Demo:
+def demo(seed: int, rank: int, targets: str, a: str, precision: str) -> Demo:
     """The demo at its first values."""
-    settings = read({"seed": seed, "lora.rank": rank, "train.precision": precision, "privacy.unit": "none"})
+    lora = {"lora.rank": rank, "lora.targets": targets}
+    settings = read({"seed": seed, "train.precision": precision, "privacy.unit": "none", **lora})
     table, outputs = cache.dataset(settings.data, seed, CLASSIFICATION.name)
     form = shape(settings, outputs.size, CLASSIFICATION.auto_class)
     net = cache.model(form)
     for part, vector in cache.first_parts(form, outputs.descriptions, settings.data.max_length).items():
-        first = orthonormal(net.layout, vector) if part == "A" and a == "orthonormal" else vector
-        net.set(part, first, net.layout)
+        net.set(part, vector, net.layout)
+    names = tokenise(outputs.descriptions, form.place, settings.data.max_length)
+    net.set("A", frozen(net, net.get("A"), a, [ids.tolist() for ids in names], pad_id(form.place)), net.layout)
     split = cache.partition(settings.data, seed, CLASSIFICATION.name, CLIENTS)
     shards = [split.shard(i) for i in range(CLIENTS)]
 
@@ -114,13 +119,56 @@ def demo(seed: int, rank: int, a: str, precision: str) -> Demo:
     )
 
 
-def orthonormal(layout: Layout, vector: Vector) -> Vector:
-    """The nearest A whose rows are orthogonal within a module, each as long as drawn rows are on average."""
-    found = []
-    for rows in layout.matrices("A", vector):
-        left, _, right = np.linalg.svd(rows.astype(np.float64), full_matrices=False)
-        found.append((left @ right * np.sqrt(np.mean(np.sum(rows**2.0, 1)))).reshape(-1))
-    return np.concatenate(found).astype(np.float32)
+def orthonormal(rows: Numbers) -> Numbers:
+    """The nearest matrix with orthogonal rows, each as long as drawn rows are on average."""
+    left, _, right = np.linalg.svd(rows, full_matrices=False)
+    found: Numbers = left @ right * np.sqrt(np.mean(np.sum(rows**2, 1)))
+    return found
+
+
+def centred(rows: Numbers, states: Numbers) -> Numbers:
+    """Rows that the mean of a layer's states is orthogonal to, as long as they were."""
+    mean = states.mean(0) / np.linalg.norm(states.mean(0))
+    found = rows - np.outer(rows @ mean, mean)
+    scaled: Numbers = found * (np.linalg.norm(rows, axis=1) / np.linalg.norm(found, axis=1))[:, None]
+    return scaled
+
+
+def whitened(rows: Numbers, states: Numbers) -> Numbers:
+    """Rows of which a layer's states get about as much each in every direction, as long as they were on average."""
+    values, vectors = np.linalg.eigh(states.T @ states / len(states))
+    floor = 3 * float(np.median(values)) + 1e-6
+    found = rows @ (vectors / np.sqrt(values + floor)) @ vectors.T
+    scaled: Numbers = found * np.sqrt(np.sum(rows**2) / np.sum(found**2))
+    return scaled
+
+
+@torch.no_grad()
+def states_of(net: LoraModel, tokens: Tokens, pad: int) -> list[Numbers]:
+    """What each adapted layer gets of these texts' tokens."""
+    found: list[Numbers] = []
+    ids, mask = batch_of(tokens, pad, net.device)
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, args: found.append(args[0][mask.bool()].double().numpy()))
+        for layer in net.layers.values()
+    ]
+    net(ids, mask)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def frozen(net: LoraModel, drawn: Vector, a: str, texts: Tokens, pad: int) -> Vector:
+    """The frozen factor: as drawn, or made of that and of public texts."""
+    if a == "drawn":
+        return drawn
+    matrices = [rows.astype(np.float64) for rows in net.layout.matrices("A", drawn)]
+    if a == "orthonormal":
+        made = [orthonormal(rows) for rows in matrices]
+    else:
+        change = centred if a == "centred" else whitened
+        made = [change(*pair) for pair in zip(matrices, states_of(net, texts, pad), strict=True)]
+    return np.concatenate([rows.reshape(-1) for rows in made]).astype(np.float32)
 
 
 class Server:
@@ -152,10 +200,11 @@ class Server:
         second = self._second / (1 - c.second**self._rounds)
         if c.optimizer == "adam":
             return -first / (np.sqrt(second) + 1e-8)
-        spans = self._layout.matrices("B", second)  # any vector of this size is cut so
+        spans = self._layout.matrices("B", second.astype(np.float32))
         signal = [max(float(s.mean()) - deviation**2, 0.05 * float(s.mean())) for s in spans]
         lengths = np.sqrt(np.repeat(signal, [s.size for s in spans]))
-        return -first / lengths * np.sqrt(np.mean(lengths**2))
+        step: Numbers = -first / lengths * np.sqrt(np.mean(lengths**2))
+        return step
 
 
 def gradient_sum(
@@ -175,54 +224,81 @@ def draw(noise: SecureNoise, sizes: Sequence[int], rate: float) -> NDArray[np.in
     return np.concatenate([start + noise.poisson_sample(n, rate) for start, n in zip(starts, sizes, strict=False)])
 
 
-def accuracy(here: Demo, flat: FlatBuffer, values: Numbers) -> float:
-    """On all held-out texts."""
+class Counting:
+    """The task's losses; while `measuring`, how many examples are right is counted in place of them."""
+
+    def __init__(self) -> None:
+        self.measuring, self.right = False, 0
+
+    def __call__(self, model: LoraModel, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """As the engine asks for them."""
+        if not self.measuring:
+            losses: Tensor = CLASSIFICATION.losses(model, ids, mask, targets)
+            return losses
+        with torch.no_grad():
+            self.right += int((model(ids, mask).argmax(-1) == targets).sum())
+        return torch.zeros(len(targets), requires_grad=True)
+
+
+def accuracy(engine: Engine, counting: Counting, here: Demo, flat: FlatBuffer, values: Numbers) -> float:
+    """On all held-out texts, by the engine's products, which are the faster ones."""
     flat.load(torch.from_numpy(values).float())
-    return CLASSIFICATION.figures(summed(CLASSIFICATION.measure(here.net, here.held)))["accuracy"]
+    counting.measuring, counting.right = True, 0
+    engine.start()
+    for some in engine.split(here.held, np.arange(len(here.held)), clipped=False):
+        engine.add(here.held, some, flat.zeros(), None)
+    counting.measuring = False
+    return counting.right / len(here.held)
 
 
 def run(config: Config, options: argparse.Namespace) -> None:
     """Train, and print one line; lines on the way too, if asked."""
     start, work = time.perf_counter(), time.process_time()
     torch.set_num_threads(options.threads)
-    here = demo(config.seed, config.rank, config.a, options.precision)
-    thin = THIN if options.thin else 1
+    here = demo(config.seed, config.rank, config.targets, config.a, options.precision)
     here.net.requires_grad_(False)
     flat = FlatBuffer(here.net, ("B",))
     for view in flat.views:
         view.parameter.requires_grad_(True)
-    draws, noise = (SecureNoise(f"{what} {config.seed}") for what in ("draws", "noise"))
-    server, clip = Server(config, here.net.layout), Clip(config.clip)
-    divisor = config.rate * NOMINAL * CLIENTS
-    deviation = config.sigma * config.clip * np.sqrt(CLIENTS / config.honest)
-    values = np.zeros(flat.size)
-    kept: list[Numbers] = []
-    for number in range(config.rounds):
-        flat.load(torch.from_numpy(values).float())
-        with select_engine(here.settings.train, here.net, flat, losses=CLASSIFICATION.losses, pad=here.pad) as engine:
-            rows = draw(draws, here.sizes, config.rate / thin)
-            total, loss = gradient_sum(engine, flat, here.train, rows, clip)
-        mean = (total * thin + noise.normal(flat.size) * deviation) / divisor
-        values = values + config.lr_in(number) * here.settings.train.lr_ratio * server.step(mean, deviation / divisor)
-        kept = [*kept, values][-max(options.average) :]
-        told = (number + 1) % options.every == 0 if options.every else False
-        if told and number + 1 < config.rounds:
-            signal, hidden = np.linalg.norm(total) * thin / divisor, deviation / divisor * np.sqrt(flat.size)
-            print(
-                f"  {number + 1:3}: {accuracy(here, flat, values):.4f}  loss {loss / max(len(rows), 1):.3f}"
-                f"  |mean| {signal:.3f}  |its noise| {hidden:.3f}",
-                flush=True,
-            )
-    found = [accuracy(here, flat, np.mean(kept[-count:], axis=0)) for count in options.average]
+    counting = Counting()
+    with select_engine(here.settings.train, here.net, flat, losses=counting, pad=here.pad) as engine:
+        kept = list(trained(engine, counting, here, flat, config, options))[-max(options.average) :]
+        found = [accuracy(engine, counting, here, flat, np.mean(kept[-count:], axis=0)) for count in options.average]
     flat.load(flat.zeros())
     here.net.requires_grad_(False)
     words = " ".join(f"{f.name} {getattr(config, f.name):g}" for f in fields(config) if f.type in (int, float))
     print(
-        f"accuracy {' '.join(f'{value:.4f}' for value in found)} | {config.optimizer} {config.a} {words}"
+        f"accuracy {' '.join(f'{value:.4f}' for value in found)} | {config.optimizer} {config.a} {config.targets} {words}"
         f"{' THINNED' * options.thin} | sigma {config.sigma:.4f}, {4 * flat.size * config.rounds:,} bytes up a client"
         f" | {time.perf_counter() - start:.0f} s, {time.process_time() - work:.0f} s of a core",
         flush=True,
     )
+
+
+def trained(
+    engine: Engine, counting: Counting, here: Demo, flat: FlatBuffer, config: Config, options: argparse.Namespace
+) -> Iterator[Numbers]:
+    """B after every round."""
+    draws, noise = (SecureNoise(f"{what} {config.seed}") for what in ("draws", "noise"))
+    server, clip = Server(config, here.net.layout), Clip(config.clip)
+    thin, divisor = THIN if options.thin else 1, config.rate * NOMINAL * CLIENTS
+    deviation = config.sigma * config.clip * np.sqrt(CLIENTS / config.honest)
+    values = np.zeros(flat.size)
+    for number in range(config.rounds):
+        flat.load(torch.from_numpy(values).float())
+        rows = draw(draws, here.sizes, config.rate / thin)
+        total, loss = gradient_sum(engine, flat, here.train, rows, clip)
+        mean = (total * thin + noise.normal(flat.size) * deviation) / divisor
+        values = values + config.lr_in(number) * here.settings.train.lr_ratio * server.step(mean, deviation / divisor)
+        yield values
+        if options.every and (number + 1) % options.every == 0 and number + 1 < config.rounds:
+            signal, hidden = np.linalg.norm(total) * thin / divisor, deviation / divisor * np.sqrt(flat.size)
+            print(
+                f"  {number + 1:3}: {accuracy(engine, counting, here, flat, values):.4f}"
+                f"  loss {loss / max(len(rows), 1):.3f}"
+                f"  |mean| {signal:.3f}  |its noise| {hidden:.3f}",
+                flush=True,
+            )
 
 
 def configs(options: argparse.Namespace) -> Iterator[Config]:
@@ -252,7 +328,8 @@ def main() -> None:
     several("warmup", float, 0.0, "share of the rounds over which the rate rises")
     several("decay", float, 0.0, "share of the rounds over which it falls to zero")
     several("power", float, 1.0, "of the fall")
-    several("a", str, "drawn", "the frozen factor", choices=["drawn", "orthonormal"])
+    several("a", str, "drawn", "the frozen factor", choices=["drawn", "orthonormal", "centred", "whitened"])
+    several("targets", str, "attention", "lora.targets")
     several("rank", int, 8, "of the adapter")
     several("average", int, 1, "accuracies of the mean of so many of the last models")
     parser.add_argument("--every", type=int, default=0, help="rounds between lines on the way; 0: none")
