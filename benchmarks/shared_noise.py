@@ -45,7 +45,6 @@ from client_app.engine.flat_buffer import FlatBuffer
 from client_app.privacy.clip import Clip
 
 CLIENTS, NOMINAL, DELTA = 10, 384, 1e-5  # NOMINAL: examples of a client, as far as their number is public
-THIN = 5
 Numbers = NDArray[np.float64]
 
 
@@ -269,7 +268,7 @@ def run(config: Config, options: argparse.Namespace) -> None:
     words = " ".join(f"{f.name} {getattr(config, f.name):g}" for f in fields(config) if f.type in (int, float))
     print(
         f"accuracy {' '.join(f'{value:.4f}' for value in found)} | {config.optimizer} {config.a} {config.targets} {words}"
-        f"{' THINNED' * options.thin} | sigma {config.sigma:.4f}, {4 * flat.size * config.rounds:,} bytes up a client"
+        f"{f' THINNED {options.thin}' * (options.thin > 1)} | sigma {config.sigma:.4f}, {4 * flat.size * config.rounds:,} bytes up a client"
         f" | {time.perf_counter() - start:.0f} s, {time.process_time() - work:.0f} s of a core",
         flush=True,
     )
@@ -281,7 +280,7 @@ def trained(
     """B after every round."""
     draws, noise = (SecureNoise(f"{what} {config.seed}") for what in ("draws", "noise"))
     server, clip = Server(config, here.net.layout), Clip(config.clip)
-    thin, divisor = THIN if options.thin else 1, config.rate * NOMINAL * CLIENTS
+    thin, divisor = options.thin, config.rate * NOMINAL * CLIENTS
     deviation = config.sigma * config.clip * np.sqrt(CLIENTS / config.honest)
     values = np.zeros(flat.size)
     for number in range(config.rounds):
@@ -333,7 +332,7 @@ def main() -> None:
     several("rank", int, 8, "of the adapter")
     several("average", int, 1, "accuracies of the mean of so many of the last models")
     parser.add_argument("--every", type=int, default=0, help="rounds between lines on the way; 0: none")
-    parser.add_argument("--thin", action="store_true", help="a fifth of each draw, times five: quicker, for tuning")
+    parser.add_argument("--thin", type=int, default=1, help="5: a fifth of each draw, times five: quicker, for tuning")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of frozen products")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
