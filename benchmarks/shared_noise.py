@@ -146,7 +146,7 @@ def whitened(rows: Numbers, states: Numbers) -> Numbers:
 def states_of(net: LoraModel, tokens: Tokens, pad: int) -> list[Numbers]:
     """What each adapted layer gets of these texts' tokens."""
     found: list[Numbers] = []
-    ids, mask = batch_of(tokens, pad, net.device)
+    ids, mask = batch_of([list(one) for one in tokens], pad, net.device)
     hooks = [
         layer.register_forward_pre_hook(lambda _, args: found.append(args[0][mask.bool()].double().numpy()))
         for layer in net.layers.values()
@@ -266,10 +266,13 @@ def run(config: Config, options: argparse.Namespace) -> None:
     flat.load(flat.zeros())
     here.net.requires_grad_(False)
     words = " ".join(f"{f.name} {getattr(config, f.name):g}" for f in fields(config) if f.type in (int, float))
+    thinned = f" THINNED {options.thin}" if options.thin > 1 else ""
+    spent, worked = time.perf_counter() - start, time.process_time() - work
     print(
-        f"accuracy {' '.join(f'{value:.4f}' for value in found)} | {config.optimizer} {config.a} {config.targets} {words}"
-        f"{f' THINNED {options.thin}' * (options.thin > 1)} | sigma {config.sigma:.4f}, {4 * flat.size * config.rounds:,} bytes up a client"
-        f" | {time.perf_counter() - start:.0f} s, {time.process_time() - work:.0f} s of a core",
+        f"accuracy {' '.join(f'{value:.4f}' for value in found)} | {config.optimizer} {config.a} {config.targets} "
+        f"{words}"
+        f"{thinned} | sigma {config.sigma:.4f}, {4 * flat.size * config.rounds:,} bytes up a client"
+        f" | {spent:.0f} s, {worked:.0f} s of a core",
         flush=True,
     )
 

@@ -81,8 +81,9 @@ class Entry:
     def key(self) -> bytes:
         """Tells it from every other spending; when it was and at whose server is no part of that."""
         told = {name: value for name, value in asdict(self).items() if name not in ("server", "time")}
-        if not self.honest:  # as before there was such noise
-            del told["honest"], told["roster"]
+        for name in ("honest", "roster"):
+            if not told[name]:  # as before there were any
+                del told[name]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

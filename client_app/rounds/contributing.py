@@ -139,10 +139,9 @@ class Place:
     @property
     def account(self) -> Account:
         """Whose budget it spends, and on how many others that rests."""
-        if not self.shares_noise:
-            return self.client.account
-        signed = self.client.policy is not None and bool(self.client.policy.peers.roster)
-        return replace(self.client.account, honest=self.agreed.parameters.honest, roster=signed)
+        known = self.client.policy is not None and bool(self.client.policy.peers.roster)
+        honest = self.agreed.parameters.honest if self.shares_noise else 0
+        return replace(self.client.account, honest=honest, roster=known)
 
     def share(self, deviation: float) -> float:
         """Of a noise with this deviation, what this member adds."""
