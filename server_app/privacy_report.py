@@ -167,26 +167,19 @@ def words_of(settings: Settings) -> Words:
     )
 
 
-def against(
-    settings: Settings, parameters: Parameters | None, spendings: Iterable[PrivacySpending]
-) -> dict[str, Any] | None:
-    """Against whom a run holds whose server sees sums alone; None where it sees each update.
-
-    An active server is held off where every client knew the others by its operators' roster, as their ledgers say.
-    """
+def against(settings: Settings, parameters: Parameters | None) -> dict[str, Any] | None:
+    """Against whom a run holds whose server sees sums alone; None where it sees each update."""
     if settings.federation.sum == "plain" or parameters is None:
         return None
-    said = [spending.roster for spending in spendings]
-    roster = parameters.signed and bool(said) and all(said)
     masked = settings.federation.sum == "secure"
     return {
-        "server": ("active" if roster else "honest-but-curious") if masked else "trusted: sums are unmasked",
+        "server": ("active" if parameters.signed else "honest-but-curious") if masked else "trusted: sums are unmasked",
         "noise": settings.privacy.noise,
         "members": len(parameters.members),
         "colluders": parameters.colluders,
         "survivors": parameters.survivors,
         "honest": parameters.honest,
-        "roster": roster,
+        "roster": parameters.signed,
     }
 
 
@@ -245,7 +238,7 @@ def statement(
                 else []
             ),
         ],
-        **({"against": found} if (found := against(settings, parameters, spendings.values())) is not None else {}),
+        **({"against": found} if (found := against(settings, parameters)) is not None else {}),
         "clients": [{"partition": p, **spending.to_json()} for p, spending in sorted(spendings.items())],
         "measuring": [{"partition": p, **spending.to_json()} for p, spending in sorted(measured.items())],
         "silent": list(silent),

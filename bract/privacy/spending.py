@@ -37,7 +37,6 @@ class PrivacySpending:
     uses: tuple[tuple[float, float, float], ...]  # sigma, sampling rate, steps
     limit: float | None = None  # what the node's operator allows for the lifetime of the data
     unheard: int | None = None  # rounds of those that are only supposed; None: all are known
-    roster: bool = False  # whether the client knew the other members by its operators' roster
     honest: int = 0  # members whose shares make up the noise, where clients share it; 0: it is the client's own
 
     def with_unheard(self, rounds: int, delta: float, accountant: Accountant) -> "PrivacySpending":
@@ -67,8 +66,6 @@ class PrivacySpending:
         }
         if self.honest:
             found["honest"] = self.honest
-        if self.roster:
-            found["roster"] = True
         if self.unheard is not None:
             found |= {"uses": found.pop("uses"), "unheard": self.unheard}  # in the order of earlier statements
         return found
@@ -79,7 +76,7 @@ class PrivacySpending:
         try:
             numbers = {name: None if value[name] is None else float(value[name]) for name in NUMBERS}
             uses = tuple((float(sigma), float(rate), float(steps)) for sigma, rate, steps in value["uses"])
-            honest, roster = int(value.get("honest", 0)), value.get("roster") is True
+            honest = int(value.get("honest", 0))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BractError(f"the reply's privacy line cannot be read ({type(error).__name__})") from error
         known = [honest, *(number for row in (numbers.values(), *uses) for number in row if number is not None)]
@@ -87,4 +84,4 @@ class PrivacySpending:
             raise BractError("the reply's privacy line is out of bounds")
         if any(numbers[name] is None for name in NUMBERS if name not in MAY_LACK):
             raise BractError("the reply's privacy line lacks a number")
-        return PrivacySpending(**numbers, uses=uses, honest=honest, roster=roster)  # type: ignore[arg-type]  # that none lacks was checked
+        return PrivacySpending(**numbers, uses=uses, honest=honest)  # type: ignore[arg-type]  # that none lacks was checked

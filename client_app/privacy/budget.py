@@ -114,7 +114,7 @@ class Account:
         uses, secret = [Use(e.sigma, e.rate, e.steps) for e in entries], not any(e.seeded for e in entries)
         limit = self.limit.epsilon if self.limit and not self.body.own else None
         spending = mechanism.spending(uses, len(entries), secret=secret, limit=limit)
-        reply[PRIVACY] = spending_record(replace(spending, honest=self.honest, roster=self.roster))
+        reply[PRIVACY] = spending_record(replace(spending, honest=self.honest))
         return reply
 
 
