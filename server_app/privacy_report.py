@@ -167,19 +167,23 @@ def words_of(settings: Settings) -> Words:
     )
 
 
-def against(settings: Settings, parameters: Parameters | None) -> dict[str, Any] | None:
-    """Against whom a run holds whose server sees sums alone; None where it sees each update."""
+def against(settings: Settings, parameters: Parameters | None, roster: bool) -> dict[str, Any] | None:
+    """Against whom a run holds whose server sees sums alone; None where it sees each update.
+
+    `roster`: all clients know the others by their operators. Signatures alone tell nothing: a server makes keys, too.
+    """
     if settings.federation.sum == "plain" or parameters is None:
         return None
-    masked = settings.federation.sum == "secure"
+    known = parameters.signed and roster
+    server = "active" if known else "honest-but-curious"
     return {
-        "server": ("active" if parameters.signed else "honest-but-curious") if masked else "trusted: sums are unmasked",
+        "server": server if settings.federation.sum == "secure" else "trusted: sums are unmasked",
         "noise": settings.privacy.noise,
         "members": len(parameters.members),
         "colluders": parameters.colluders,
         "survivors": parameters.survivors,
         "honest": parameters.honest,
-        "roster": parameters.signed,
+        "roster": known,
     }
 
 
@@ -191,6 +195,7 @@ def statement(
     measurings: Mapping[int, PrivacySpending] | None = None,
     *,
     parameters: Parameters | None = None,
+    roster: bool = False,
     last: bool = True,
 ) -> dict[str, Any]:
     """The fields of `privacy.json`: enough to compute every epsilon again with another library.
@@ -238,7 +243,7 @@ def statement(
                 else []
             ),
         ],
-        **({"against": found} if (found := against(settings, parameters)) is not None else {}),
+        **({"against": found} if (found := against(settings, parameters, roster)) is not None else {}),
         "clients": [{"partition": p, **spending.to_json()} for p, spending in sorted(spendings.items())],
         "measuring": [{"partition": p, **spending.to_json()} for p, spending in sorted(measured.items())],
         "silent": list(silent),

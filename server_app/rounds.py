@@ -196,8 +196,9 @@ class Rounds:
         spendings = protection.spendings(self.strategy.federation, self.settings.privacy)
         silent, measurings = protection.silent(), protection.measurings(self.settings.privacy)
         parameters = self.sums.parameters if self.sums is not None else None
+        roster = self.sums is not None and self.sums.roster
         statement = privacy_report.statement(
-            self.settings, spendings, keeps, silent, measurings, parameters=parameters, last=last
+            self.settings, spendings, keeps, silent, measurings, parameters=parameters, roster=roster, last=last
         )
         privacy_report.write(self.folder, statement)
 

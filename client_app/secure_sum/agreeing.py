@@ -28,10 +28,12 @@ class Node(Protocol):
 
 
 def keys(client: Node, content: RecordDict) -> RecordDict:
-    """A member's public keys for a set-up. Asked again, it sends the same bytes.
+    """A member's public keys for a set-up, and whether it knows the others by a roster. Asked again: the same bytes.
 
-    Where it has begun another one that is as new or newer, it makes none, and tells which is its newest.
+    Where it has begun another one that is as new or newer, it makes none, and tells which is its newest. Where keys
+    are to be signed and its node has no key of its own, they are empty: it can be asked for keys that are not.
     """
+    roster = client.policy is not None and bool(client.policy.peers.roster)
     parameters = parameters_of(content, client)
     memory = Memory(parameters.federation, client.partition)
     with memory.alone():
@@ -45,10 +47,10 @@ def keys(client: Node, content: RecordDict) -> RecordDict:
             if parameters.signed:
                 key = node_key()
                 if key is None:
-                    raise PublicError("this member has no node key to sign with: start it by bract node with one")
+                    return RecordDict({SUM: ConfigRecord({"keys": b"", "roster": roster})})
                 found = replace(found, signature=sign(key, found.signed_part(parameters, mine)))
             agreed = memory.begin(parameters, found.to_bytes(), seed)
-    return RecordDict({SUM: ConfigRecord({"keys": agreed.own})})
+    return RecordDict({SUM: ConfigRecord({"keys": agreed.own, "roster": roster})})
 
 
 def deal(client: Node, content: RecordDict) -> RecordDict:

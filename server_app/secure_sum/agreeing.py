@@ -30,6 +30,7 @@ class SetUp:
     parameters: Parameters
     keys: tuple[bytes, ...]
     boxes: tuple[bytes, ...]
+    roster: bool = False  # every member knows the others by its operators' roster, or says so
 
     @cached_property
     def print(self) -> bytes:
@@ -72,7 +73,8 @@ class SetUp:
             for i, one in enumerate(every)
         }
         with replacing(path) as temporary:
-            save_file(arrays, temporary, metadata={"parameters": self.parameters.to_text()})
+            told = {"parameters": self.parameters.to_text(), "roster": "all" if self.roster else ""}
+            save_file(arrays, temporary, metadata=told)
 
     @staticmethod
     def load(path: Path) -> "SetUp | None":
@@ -81,14 +83,15 @@ class SetUp:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                parameters = Parameters.from_text((file.metadata() or {})["parameters"])
+                told = file.metadata() or {}
+                parameters = Parameters.from_text(told["parameters"])
                 places = range(len(parameters.members))
                 keys, boxes = (
                     tuple(file.get_tensor(f"{kind}.{i}").tobytes() for i in places) for kind in ("keys", "boxes")
                 )
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise BractError(f"run.resume: {path} is damaged: {error}") from error
-        return SetUp(parameters, keys, boxes)
+        return SetUp(parameters, keys, boxes, told.get("roster") == "all")
 
 
 def agree(
@@ -104,6 +107,7 @@ def agree(
 
     Who does not answer is left out, and the others are asked anew, since each signs who all the members are. Where
     members know a newer set-up than this server, which was stopped while it made one, it goes on above theirs, once.
+    `signed`: members may be nodes with keys; they sign where all have one, and any has a roster to hold it against.
     Raises BractError where too few are left.
     """
     left, behind = sorted(members), True
@@ -111,22 +115,23 @@ def agree(
         parameters = parameters_of([member.partition for member in left], generation, signed)
         heard: list[int] = []
         asked = {"parameters": parameters.to_text()}
-        keys = _asked(grid, left, messages.KEYS, asked, deadline, "keys", newest=heard.append if behind else None)
+        said = _asked(grid, left, messages.KEYS, asked, deadline, "keys", newest=heard.append if behind else None)
+        keys, rosters = _each(said, "keys"), [one.get("roster") is True for one in said.values()]
         if heard:
             generation, behind = max(heard) + 1, False
             continue
-        if signed and any(not one for one in keys.values()):
-            say(
-                "not every node has a registered key: sums are without signatures, against an honest-but-curious server"
-            )
+        if signed and not (all(keys.values()) and any(rosters)):
+            why = "no node has a roster" if all(keys.values()) else "not every node has a key"
+            say(f"{why}: sums are without signatures, against an honest-but-curious server")
             signed, generation = False, generation + 1
             continue
         keys = _readable(keys, parameters)
         if len(keys) == len(left):
             ordered = [keys[member.partition] for member in left]
             dealt = {"parameters": parameters.to_text(), "keys": ordered}
-            boxes = _asked(grid, left, messages.DEAL, dealt, deadline, "boxes")
-            found = SetUp(parameters, tuple(ordered), tuple(boxes.get(member.partition, b"") for member in left))
+            boxes = _each(_asked(grid, left, messages.DEAL, dealt, deadline, "boxes"), "boxes")
+            sealed = tuple(boxes.get(member.partition, b"") for member in left)
+            found = SetUp(parameters, tuple(ordered), sealed, signed and all(rosters))
             lengths = [len(every) * parameters.rounds * SEALED for every in found.neighbours]
             right = [len(one) == length for one, length in zip(found.boxes, lengths, strict=True)]
             if all(right):
@@ -134,6 +139,10 @@ def agree(
             boxes = {m.partition: boxes[m.partition] for m, fits in zip(left, right, strict=True) if fits}
             keys = boxes
         left, generation = [member for member in left if member.partition in keys], generation + 1
+
+
+def _each(said: Mapping[int, ConfigRecord], name: str) -> dict[int, bytes]:
+    return {partition: bytes(one[name]) for partition, one in said.items()}  # type: ignore[arg-type]  # it was looked at
 
 
 def _readable(keys: Mapping[int, bytes], parameters: Parameters) -> dict[int, bytes]:
@@ -156,14 +165,15 @@ def _asked(
     wanted: str,
     *,
     newest: Callable[[int], None] | None = None,
-) -> dict[int, bytes]:
-    """What each member answered; those that did not, or did not as they should, are named and left out.
+) -> dict[int, ConfigRecord]:
+    """What each member answered, with bytes under `wanted`.
 
-    `newest` is told of newer set-ups that members know.
+    Those that did not, or did not as they should, are named and left out. `newest` is told of newer set-ups that
+    members know.
     """
     content = RecordDict({messages.SUM: ConfigRecord(dict(record))})  # type: ignore[arg-type]  # of the kinds it takes
     asked = [Message(content, dst_node_id=member.node, message_type=kind) for member in members]
-    found: dict[int, bytes] = {}
+    found: dict[int, ConfigRecord] = {}
     nodes = {member.node: member.partition for member in members}
     for reply in exchange(grid, asked, deadline):
         partition = nodes.get(reply.metadata.src_node_id)
@@ -175,7 +185,7 @@ def _asked(
         record_ = reply.content.config_records.get(messages.SUM, ConfigRecord())
         answer, known = record_.get(wanted), record_.get("newest")
         if isinstance(answer, bytes):
-            found[partition] = answer
+            found[partition] = record_
         elif newest is not None and type(known) is int and 0 <= known < LAST:
             newest(known)
         else:

@@ -142,6 +142,11 @@ class SumRounds:
         """Of the set-up in use."""
         return None if self._setup is None else self._setup.parameters
 
+    @property
+    def roster(self) -> bool:
+        """Whether all members of the set-up in use say that they know the others by a roster."""
+        return self._setup is not None and self._setup.roster
+
     def memory(self) -> dict[str, Any]:
         """What the checkpoint must not forget."""
         return {MEMORY: asdict(self._numbers)}
