@@ -34,10 +34,11 @@ SHARED = {
 def nodes_of(folder, model, **words):
     """The configuration of each node: a policy of its own, on data of its own."""
     folder.mkdir()
-    return [
-        f'policy="{write_policy(folder / f"policy{i}.toml", model, tiny_data(folder / f"site{i}.csv", 8 + i), **words)}"'
-        for i in range(NODES)
-    ]
+    found = []
+    for i in range(NODES):
+        data = tiny_data(folder / f"site{i}.csv", 8 + i)
+        found.append(f'policy="{write_policy(folder / f"policy{i}.toml", model, data, **words)}"')
+    return found
 
 
 def roster_of(keys):
@@ -84,7 +85,7 @@ def test_whom_nodes_trust_is_what_they_add_and_what_is_said(tmp_path, config, mo
 
 
 @pytest.mark.parametrize("keys", [True, False], ids=["roster", "no keys"])
-def test_the_model_is_that_of_sums_in_the_open(tmp_path, config, model_folder, keys):
+def test_the_model_is_that_of_a_run_in_one_process(tmp_path, config, model_folder, keys):
     place = make_keys(tmp_path / "keys", NODES) if keys else None
     open_ = nodes_of(tmp_path / "sites", model_folder, **OPEN)
     configs = (
@@ -98,9 +99,7 @@ def test_the_model_is_that_of_sums_in_the_open(tmp_path, config, model_folder, k
         shown = machines.log("submit")
     assert ("signed with registered keys" in shown) == keys
     assert ("not every node has a key: sums are without signatures" in shown) != keys
-    here = config(
-        {**VALUES, "strategy.name": "fedit", "federation.sum": "unmasked", "run.folder": str(tmp_path / "here")}
-    )
+    here = config({**VALUES, "strategy.name": "fedit", "run.folder": str(tmp_path / "here")})
     own = {i: {"policy": words.removeprefix('policy="').removesuffix('"')} for i, words in enumerate(open_)}
     folder = run(InProcessGrid(NODES, here, node_config=own), read(here))
     assert parts(folder.path) == parts(tmp_path / "run")
