@@ -45,8 +45,9 @@ docs: $(STAMP)  ## the documentation as a site, in site/; it needs no network, t
 settings: $(STAMP)  ## write what repeats the settings' schema: the app's defaults and docs/settings.md
 	@$(BIN)/python -m bract.settings.write
 
-audit: $(STAMP)  ## attack clients as their server could: a lower bound on epsilon beside the claimed one
+audit: $(STAMP)  ## attack clients, and their sums, as their server could: a lower bound on epsilon beside the claimed one
 	@$(BIN)/python -W ignore benchmarks/audit.py
+	@$(BIN)/python -W ignore benchmarks/audit.py --sum
 
 bench: $(STAMP)  ## the benchmarks; each prints what it measured
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

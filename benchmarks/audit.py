@@ -5,19 +5,23 @@ of many canaries whether a client has it (`audit_attack.py`). How often it is ri
 (`audit_bound.py`). A bound above the claim proves the claim false: the exit code is 1. One below it proves that the
 attack works and no more.
 
+With `--sum` the server sees secure sums alone, of clients that share the noise: it knows all other members' data, and
+colluders take their shares of noise out again (`audit_sum.py`).
+
 Every message is written to bytes and read again through the ClientApp; with --machines a SuperLink and `bract node`
 carry it. `--broken` breaks the mechanism on purpose, to see that the attack notices. `--person K` makes the canary
 all K texts of one person, whom `privacy.unit = example` does not promise to protect.
 """
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,17 +34,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import audit_attack, audit_bound
+from benchmarks import audit_attack, audit_bound, audit_sum
 from benchmarks.audit_attack import Told
 from benchmarks.audit_bound import Guessed
 from benchmarks.audit_clients import Audit, in_process, toss
 from benchmarks.audit_machines import on_machines
+from benchmarks.audit_sum import SumAudit
 from bract.privacy.accounting import noise_for
+from bract.privacy.discrete_gaussian import discrete_gaussian
 from bract.privacy.noise import SecureNoise
 from client_app.privacy import clip, ledger
+from client_app.rounds import contributing
+from client_app.rounds.contributing import Place
 
 PERSONS_EPSILON, PERSONS_TEXTS = 2.0, 64000  # of `--person`: its claim, and the texts of all canaries together
-BROKEN = {"clip": 10.0, "noise": 0.25, "rounds": 1.0}  # and how much, where nothing else is said
+BROKEN = {"clip": 10.0, "noise": 0.25, "rounds": 1.0, "share": 1.0}  # and how much, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -75,15 +83,29 @@ def judge(audit: Audit, there: NDArray[np.bool_], told: Sequence[Told]) -> Verdi
 
 @contextmanager
 def broken(how: str, times: float) -> Iterator[None]:
-    """The mechanism with a fault: clips or noise so many times as long, or a ledger that forgets earlier rounds."""
-    normal = SecureNoise.normal
-    faults: dict[str, Any] = {
-        "": nullcontext(),
-        "clip": patch.object(clip, "SAFE", times),
-        "noise": patch.object(SecureNoise, "normal", lambda self, count: times * normal(self, count)),
-        "rounds": patch.object(ledger, "_read", lambda path: {"version": 1, "entries": []}),
+    """The mechanism with a fault.
+
+    Clips or noise so many times as long, a ledger that forgets earlier rounds, or shares of noise that are divided by
+    the square root of the honest members' number once more.
+    """
+    normal, whole, share = SecureNoise.normal, discrete_gaussian, Place.share
+
+    def divided_again(self: Place, deviation: float) -> float:
+        return times * share(self, deviation) / math.sqrt(self.agreed.parameters.honest)
+
+    faults: dict[str, list[Any]] = {
+        "": [],
+        "clip": [patch.object(clip, "SAFE", times)],
+        "noise": [
+            patch.object(SecureNoise, "normal", lambda self, count: times * normal(self, count)),
+            patch.object(contributing, "discrete_gaussian", lambda noise, s, count: whole(noise, times * s, count)),
+        ],
+        "rounds": [patch.object(ledger, "_read", lambda path: {"version": 1, "entries": []})],
+        "share": [patch.object(Place, "share", divided_again)],
     }
-    with faults[how]:
+    with ExitStack() as stack:
+        for fault in faults[how]:
+            stack.enter_context(fault)
         yield
 
 
@@ -95,6 +117,8 @@ def run(audit: Audit, how: str = "", times: float = 1.0, *, machines: bool = Fal
         if machines:
             return judge(audit, there, on_machines(audit, there, folder))
         with patch.dict(os.environ, {"BRACT_HOME": str(folder / "home")}), broken(how, times):
+            if isinstance(audit, SumAudit):
+                return judge(audit, there, audit_sum.in_process(audit, there, folder))
             return judge(audit, there, in_process(audit, there, folder))
 
 
@@ -117,16 +141,27 @@ def power(audit: Audit, noise: Sequence[float] = (1.0, 0.5, 0.4, 0.35, 0.3, 0.25
 
 
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    usual = Audit()
+    """The command line. What is not said is None, and as it is usual."""
+    usual, sums = Audit(), SumAudit()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=usual.model, help="as model.name; a pooled encoder")
-    parser.add_argument("--epsilon", type=float, help=f"the claim ({usual.epsilon:g}; persons {PERSONS_EPSILON:g})")
-    parser.add_argument("--delta", type=float, default=usual.delta)
-    parser.add_argument("--clients", type=int, default=usual.clients)
-    parser.add_argument("--canaries", type=int, help=f"of each client ({usual.canaries}; persons: fewer)")
-    parser.add_argument("--ordinary", type=int, default=usual.ordinary, help="other texts of each client, the demo's")
-    parser.add_argument("--rounds", type=int, default=usual.rounds)
+    parser.add_argument("--sum", action="store_true", help="attack the released sums of clients that share the noise")
+    parser.add_argument("--model", help="as model.name; a pooled encoder (minilm)")
+    parser.add_argument(
+        "--epsilon",
+        type=float,
+        help=f"the claim ({usual.epsilon:g}; persons {PERSONS_EPSILON:g}; sums {sums.epsilon:g})",
+    )
+    parser.add_argument("--delta", type=float, help=f"of the claim ({usual.delta:g}; sums {sums.delta:g})")
+    parser.add_argument("--clients", type=int, help=f"({usual.clients}; sums {sums.clients})")
+    parser.add_argument(
+        "--canaries",
+        type=int,
+        help=f"of each client ({usual.canaries}; persons: fewer), with --sum of one ({sums.canaries})",
+    )
+    parser.add_argument(
+        "--ordinary", type=int, help=f"other texts of each client, the demo's ({usual.ordinary}; sums {sums.ordinary})"
+    )
+    parser.add_argument("--rounds", type=int, help=f"({usual.rounds}; sums {sums.rounds})")
     parser.add_argument("--person", type=int, default=0, metavar="K", help="a canary is the K texts of one person")
     parser.add_argument("--unit", default=usual.unit, choices=["example", "person"], help="as privacy.unit")
     parser.add_argument("--machines", action="store_true", help="a SuperLink and `bract node`s carry the messages")
@@ -138,25 +173,31 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--broken breaks the mechanism of this process alone; it goes without --machines")
     if options.unit == "person" and not options.person:
         parser.error("--unit person goes with --person K")
+    if options.sum and (options.machines or options.person):
+        parser.error("--sum goes without --machines and --person")
+    if options.broken == "share" and not options.sum:
+        parser.error("--broken share goes with --sum: other clients' noise is all their own")
+    if options.broken == "rounds" and options.sum:
+        parser.error("--broken rounds goes without --sum: a sum's noise is set for all rounds, whatever a ledger says")
     return options
 
 
 def audit_of(options: argparse.Namespace) -> Audit:
     """The audit that the options ask for."""
-    usual = Audit()
-    few = PERSONS_TEXTS // options.person // options.clients if options.person else usual.canaries
-    return Audit(
-        model=options.model,
-        epsilon=options.epsilon or (PERSONS_EPSILON if options.person else usual.epsilon),
-        delta=options.delta,
-        clients=options.clients,
-        canaries=options.canaries or few,
-        ordinary=options.ordinary,
-        rounds=options.rounds,
-        person=options.person,
-        unit=options.unit,
-        joins=1 if options.broken == "rounds" else 0,  # noise for one round, in each
-    )
+    usual = SumAudit() if options.sum else Audit()
+    if options.person:
+        few = PERSONS_TEXTS // options.person // (options.clients or usual.clients)
+        usual = replace(usual, epsilon=PERSONS_EPSILON, canaries=few)
+    names = ("model", "epsilon", "delta", "clients", "canaries", "ordinary", "rounds", "person", "unit")
+    said = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return replace(usual, **said, joins=1 if options.broken == "rounds" else 0)  # noise for one round, in each
+
+
+def attacked(audit: Audit) -> str:
+    """What is attacked, in words."""
+    if isinstance(audit, SumAudit):
+        return f"the sum over {audit.clients} clients, {audit.colluders} of which collude with the server,"
+    return f"{audit.clients} clients"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found, what = verdict.found, f"persons of {audit.person} texts" if audit.person else "texts"
     unpromised = audit.person > 1 and audit.unit == "example"
     print(
-        f"attacked {audit.clients} clients in {audit.rounds} rounds, privacy.unit = {audit.unit}"
+        f"attacked {attacked(audit)} in {audit.rounds} rounds, privacy.unit = {audit.unit}"
         + (f", broken: {options.broken}, {times:g} times" if options.broken else "")
         + f": {audit.total} canaries, {what}, each in or out by the toss of a coin\n"
         f"told right: {verdict.all_right:.1%} of all, {found.right} of the surest {found.guesses}\n"

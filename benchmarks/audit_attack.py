@@ -30,6 +30,7 @@ from bract.wire.plan import Plan
 from server_app.transport import exchange
 
 Values = NDArray[np.float64]
+FEDERATION = "audit"
 PATIENCE = 900.0  # seconds that a round may take
 
 
@@ -74,13 +75,17 @@ def attack(grid: Grid, asked: Asked) -> list[Told]:
     return list(told.values())
 
 
+def plan(number: int) -> Plan:
+    """A round's: train the head that comes down, and send what was learned."""
+    return Plan(number, FEDERATION, trains=("head",), sends=("head",), receives=("head",), changes=True)
+
+
 def request(number: int, layout: Layout) -> RecordDict:
-    """A round's: train a head of zeros, and send what it learned."""
-    plan = Plan(number, "audit", trains=("head",), sends=("head",), receives=("head",), changes=True)
+    """A round's, with a head of zeros."""
     zeros = np.zeros(layout.size("head"), np.float32)
     return RecordDict(
         {
-            messages.PLAN: plan.to_record(),
+            messages.PLAN: plan(number).to_record(),
             messages.PAYLOAD: messages.payload_record(pack(layout, Payload(number, {"head": zeros}))),
         }
     )
@@ -107,11 +112,14 @@ def card(reply: RecordDict) -> ClientCard:
 def sums(reply: RecordDict, layout: Layout, number: int, asked: Asked) -> Values:
     """A round's noisy sum of gradients in each label's direction, in clips."""
     change = unpack(layout, messages.get_payload(reply), round=number, parts=["head"]).parts["head"]
-    weight, bias = layout.matrices("head", change.astype(np.float64))
-    direction = np.append(asked.embedding, 1.0)
-    along = (weight @ asked.embedding + bias.reshape(-1)) / np.linalg.norm(direction)
     # The change is minus the rate times the mean, and a gradient points away from its label.
-    return along * asked.batch / (asked.lr * asked.clip)
+    return along(layout, change.astype(np.float64), asked.embedding) * asked.batch / (asked.lr * asked.clip)
+
+
+def along(layout: Layout, head: Values, embedding: Values) -> Values:
+    """How far a head's values go in each label's direction."""
+    weight, bias = layout.matrices("head", head)
+    return np.asarray((weight @ embedding + bias.reshape(-1)) / np.linalg.norm(np.append(embedding, 1.0)))
 
 
 def scores(told: Told, labels: NDArray[np.int64], copies: int, examples: float) -> Values:

@@ -44,9 +44,14 @@ class Audit:
     joins: int = 0  # as privacy.joins
 
     @property
+    def targets(self) -> int:
+        """Clients that have canaries: the first ones."""
+        return self.clients
+
+    @property
     def total(self) -> int:
         """Canaries of all clients."""
-        return self.clients * self.canaries
+        return self.targets * self.canaries
 
     @property
     def copies(self) -> int:
@@ -75,19 +80,19 @@ class Audit:
 
 
 def toss(audit: Audit) -> NDArray[np.bool_]:
-    """Which canaries are in the data: a fair coin each, by client."""
-    return np.random.default_rng().random((audit.clients, audit.canaries)) < 0.5
+    """Which canaries are in the data: a fair coin each, by client that has some."""
+    return np.random.default_rng().random((audit.targets, audit.canaries)) < 0.5
 
 
 def write_data(audit: Audit, there: NDArray[np.bool_], folder: Path) -> list[Path]:
     """Each client's file: its part of the demo's texts, and its canaries."""
     demo = generator.make(seed=0, size=max(64, audit.clients * audit.ordinary))
     paths = []
-    for client, tossed in enumerate(there):
+    for client in range(audit.clients):
         ordinary = demo[client * audit.ordinary : (client + 1) * audit.ordinary]
         # Persons are each client's own: one who was at two would be dealt out whole to one of them.
         rows = [(one.text, one.label, f"{client:04}/ordinary{i}", f"{client:04}") for i, one in enumerate(ordinary)]
-        for i in np.flatnonzero(tossed):
+        for i in np.flatnonzero(there[client]) if client < audit.targets else ():
             rows += [(TEXT, f"canary{i}", f"{client:04}/canary{i}", f"{client:04}")] * max(1, audit.person)
         paths.append(folder / f"client{client}.csv")
         with paths[-1].open("w", newline="") as file:
@@ -149,19 +154,28 @@ def embedding(net: LoraModel, length: int) -> NDArray[np.float64]:
         return np.asarray(net.pooled(*batch_of(ids, pad_id(place), net.device))[0].double().cpu().numpy())
 
 
-def in_process(audit: Audit, there: NDArray[np.bool_], folder: Path) -> list[Told]:
-    """What the clients tell where one process carries the messages, each written to bytes and read again."""
-    paths = write_data(audit, there, folder)
+def write_whole(audit: Audit, there: NDArray[np.bool_], folder: Path) -> Path:
+    """All clients' data in one file."""
     whole = folder / "all.csv"
     with whole.open("w") as file:
-        for i, path in enumerate(paths):
+        for i, path in enumerate(write_data(audit, there, folder)):
             file.writelines(path.read_text().splitlines(keepends=True)[1 if i else 0 :])
-    values = settings_of(audit, f"file:{whole}", folder)
-    values["data.partition"] = "natural:client"
+    return whole
+
+
+def grid_of(audit: Audit, values: dict[str, Any]) -> InProcessGrid:
+    """All clients in this process."""
 
     def forget(partition: int, reply: Message) -> Message:
         grid.log.clear()  # its bytes, which the harness would keep to the end
         return reply
 
     grid = InProcessGrid(audit.clients, values, tamper=forget)
-    return attack(grid, asked_of(values, len(audit.labels)))
+    return grid
+
+
+def in_process(audit: Audit, there: NDArray[np.bool_], folder: Path) -> list[Told]:
+    """What the clients tell where one process carries the messages, each written to bytes and read again."""
+    values = settings_of(audit, f"file:{write_whole(audit, there, folder)}", folder)
+    values["data.partition"] = "natural:client"
+    return attack(grid_of(audit, values), asked_of(values, len(audit.labels)))

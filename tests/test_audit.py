@@ -9,6 +9,9 @@ from benchmarks import audit, audit_attack, audit_bound
 from benchmarks.audit_clients import Audit
 from tests.harness import tiny_model
 
+SMALL = ("--clients", "2", "--canaries", "1500", "--ordinary", "100", "--epsilon", "2")
+SUM = ("--sum", "--ordinary", "8", "--rounds", "2")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -19,14 +22,13 @@ def model(tmp_path_factory):
 def attacked(model, capfd):
     """The exit code of a short audit, and its verdict."""
 
-    def go(*words):
+    def go(*words, small=SMALL):
         verdicts, judge = [], audit.judge
 
         def kept(*arguments):
             verdicts.append(judge(*arguments))
             return verdicts[-1]
 
-        small = ["--clients", "2", "--canaries", "1500", "--ordinary", "100", "--epsilon", "2"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(audit, "judge", kept)
             code = audit.main(["--model", model, *small, *words])
@@ -59,6 +61,32 @@ def test_a_fault_is_noticed(attacked, words):
     assert 1.9 < verdict.claim <= 2.0
     assert verdict.found.epsilon > verdict.claim
     assert code == 1
+
+
+def test_a_sum_is_as_private_as_its_members_claim(attacked):
+    """All but one member's data are known, and colluders take their shares of noise out again."""
+    code, verdict = attacked(small=SUM)
+    assert code == 0
+    assert 1.9 < verdict.claim <= 2.0
+    assert 0.1 < verdict.found.epsilon <= verdict.claim < verdict.ceiling
+
+
+@pytest.mark.parametrize("words", [("share",), ("noise",), ("clip",)], ids=["share", "noise-quartered", "clip"])
+def test_a_fault_is_noticed_in_a_sum(attacked, words):
+    code, verdict = attacked("--broken", *words, small=SUM)
+    assert 1.9 < verdict.claim <= 2.0
+    assert verdict.found.epsilon > verdict.claim
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--broken", "share"), ("--sum", "--broken", "rounds"), ("--sum", "--machines"), ("--sum", "--person", "4")],
+)
+def test_what_an_audit_cannot_do_is_said(words, capsys):
+    with pytest.raises(SystemExit):
+        audit.main(words)
+    assert "goes with" in capsys.readouterr().err
 
 
 def test_faults_end_with_the_audit(attacked):
