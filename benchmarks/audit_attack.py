@@ -118,7 +118,7 @@ def sums(reply: RecordDict, layout: Layout, number: int, asked: Asked) -> Values
 
 def along(layout: Layout, head: Values, embedding: Values) -> Values:
     """How far a head's values go in each label's direction."""
-    weight, bias = layout.matrices("head", head)
+    weight, bias = layout.matrices("head", head)  # type: ignore[arg-type]  # of any floating-point kind
     return np.asarray((weight @ embedding + bias.reshape(-1)) / np.linalg.norm(np.append(embedding, 1.0)))
 
 

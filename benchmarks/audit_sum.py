@@ -109,7 +109,7 @@ def attack(grid: Grid, settings: Settings, asked: Asked, known: Known) -> Told:
     layout = next(iter(cards.values())).layout
     members = [Member(card.partition, node) for node, card in cards.items()]
     setup = agree(grid, members, parameters_of(settings), 1, PATIENCE, signed=False)
-    of = RoundOfSum.of(settings, len(members), layout.size("head"))
+    of = RoundOfSum.of(settings, len(members), setup.parameters.honest, layout.size("head"))
     sums = Sums(grid, setup, {setup.parameters.members.index(card.partition): node for node, card in cards.items()})
     told = Told()
     for number in range(1, asked.rounds + 1):
@@ -180,5 +180,7 @@ class Sums:
             place = place_of[node]
             holds = sorted({*setup.neighbours[place], place})
             shares[place] = Answer.of(holds, reply.config_records[messages.SUM]["shares"])
-        context = Context.of(number, setup.print, audit_attack.plan(number), model, places, total.shape, None)
+        context = Context.of(
+            number, setup.print, audit_attack.plan(number), model, places, total.shape, None, measured=False
+        )
         unmask(total, context, setup.parameters, setup.public, places, places, shares)

@@ -25,7 +25,7 @@ from server_app.rounds import run
 from strategies.sums import Summed
 from tests.harness import InProcessGrid
 from tests.hostile.sums import Members
-from tests.kept import keep_models
+from tests.kept import keep
 from tests.server_app.secure_sum.test_rounds import Losses
 
 N, SURVIVORS, COLLUDERS = 5, 4, 1
@@ -86,7 +86,7 @@ class Sums:
 @pytest.fixture
 def members(home, config, monkeypatch):
     """All of a set-up, made by messages; gradients of the one batch at the one model are computed once."""
-    keep_models(monkeypatch)
+    keep(monkeypatch)
     asked = Members(home, config(VALUES), N)
     set_up = asked.agreed(asked.parameters(survivors=SURVIVORS, colluders=COLLUDERS))
     content = asked.round(set_up, 1, trains=True)
@@ -184,7 +184,7 @@ def test_a_member_that_adds_less_than_its_share_is_noticed(members, monkeypatch)
 
 def test_released_sums_have_the_noise_that_is_stated_and_failed_rounds_are_counted(config, monkeypatch):
     """Six rounds: in two all answer, in two one is lost, in two so many that nothing is released."""
-    keep_models(monkeypatch)
+    keep(monkeypatch)
     known, left, with_noise, after = {}, [], contributing._with_noise, Summed.after
 
     def noted(place, values, *more):
