@@ -201,6 +201,17 @@ def test_the_defaults_hold_what_the_documentation_says(words):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("how", ["", "share", "noise", "clip"])
+def test_a_sum_at_the_defaults_holds_what_the_documentation_says(how):
+    """With MiniLM. An honest sum proves a tenth of its claim, and every fault is refuted."""
+    case = audit.audit_of(audit.read_options(["--sum", "--broken", how] if how else ["--sum"]))
+    verdict = audit.run(case, how, audit.BROKEN.get(how, 1.0))
+    assert 1.9 < verdict.claim <= 2.0
+    assert verdict.refuted == bool(how)
+    assert verdict.found.epsilon > verdict.claim / 10
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("unit", ["example", "person"])
 def test_a_person_of_many_texts_is_protected_by_the_unit_person_alone(unit):
     """The same attack on both: what one claims for a text does not hold for the person, what the other claims does."""
