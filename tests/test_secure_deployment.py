@@ -46,13 +46,13 @@ def roster_of(keys):
     return keys / "roster"
 
 
-def played(machines, configs, values):
-    """The run, which has to end well."""
+def played(machines, configs, values, *, homes=False):
+    """The run, which has to end well. `homes`: each node has its own, as on machines of their own."""
     machines.link()
     if machines.keys is not None:
         machines.register(*range(NODES))
     for i, config in enumerate(configs):
-        machines.node(i, NODES, config, more={"BRACT_HOME": str(machines.folder / f"home{i}")})
+        machines.node(i, NODES, config, more={"BRACT_HOME": str(machines.folder / f"home{i}")} if homes else None)
     assert machines.submit(values).wait(400) == 0, machines.log("submit")
 
 
@@ -66,7 +66,7 @@ def test_whom_nodes_trust_is_what_they_add_and_what_is_said(tmp_path, config, mo
     words = {"peers.roster": str(roster_of(keys))} if known else {}
     configs = nodes_of(tmp_path / "sites", model_folder, **{"privacy.delta": 1e-4}, **words)
     with Machines(tmp_path, keys=keys) as machines:
-        played(machines, configs, config({**VALUES, **SHARED}))
+        played(machines, configs, config({**VALUES, **SHARED}), homes=True)
         stated, shown = machines.stated(), machines.log("submit")
     ledgers = [json.loads(path.read_text())["entries"] for path in sorted(tmp_path.glob("home*/ledger/*.json"))]
     against = {"server": "active" if known else "honest-but-curious", "roster": known, "honest": 2, "noise": "shared"}
