@@ -71,7 +71,13 @@ def before(kind: str, place: str) -> None:
     if kind == "wait":  # inside the training of its own process: what it spends is written down already
         halfway(lambda: told(place))
     if kind == "wait-and-die":  # the same
-        halfway(lambda: (told(place), os._exit(9)))
+        halfway(lambda: end_at(place))
+
+
+def end_at(place: str) -> None:
+    """Say that this place is reached, and end when told to go on."""
+    told(place)
+    os._exit(9)
 
 
 def after(kind: str, place: str, plan: dict[str, Any], context: Context, reply: Message) -> Message:
@@ -105,7 +111,7 @@ def note(partition: str, message: Message, reply: Message) -> None:
     digest = hashlib.sha256(get_payload(reply.content).tobytes()).hexdigest()
     number = message.content.config_records[SUM]["number"]
     with (PLACE / f"sent-{partition}").open("a") as file:
-        file.write(f"{number} {digest}\n")
+        file.write(f"{number!s} {digest}\n")
 
 
 def told(name: str) -> None:
