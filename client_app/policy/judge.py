@@ -131,7 +131,7 @@ def _of_privacy(policy: Policy, settings: Settings) -> list[str]:
     order = ("nothing", "noisy", "exact")
     if wish.by_clients and wish.measuring != "auto" and order.index(wish.measuring) > order.index(asked.measuring):
         found.append(f"privacy.measuring = {wish.measuring!r}: at most {asked.measuring} is allowed")
-    if wish.by_clients and asked.largest_delta is not None and wish.delta > asked.largest_delta:
+    if (wish.by_clients or whole) and asked.largest_delta is not None and wish.delta > asked.largest_delta:
         found.append(f"privacy.delta = {wish.delta:g}: at most {asked.largest_delta:g} is allowed")
     return found
 

@@ -39,11 +39,11 @@ from bract.wire.plan import Plan
 from client_app.client import Client
 from client_app.engine.independence import require_independent
 from client_app.privacy.budget import Account, Private, abstained, charged, packed, unpacked
-from client_app.privacy.measuring import parts
+from client_app.privacy.measuring import clipped_total
 from client_app.privacy.requests import digest_of
 from client_app.request import Request, decode, load_parts, own_state, parts_of
 from client_app.rounds.local_round import LocalRound, changes, declined, require_same_unit, select
-from client_app.rounds.measuring import export
+from client_app.rounds.measuring import export, require_as_set
 from client_app.secure_sum.memory import Agreed, Memory
 from client_app.training.loop import Phase, clipped_sum
 
@@ -192,13 +192,14 @@ def too_old(memory: Memory) -> RecordDict:
 def _made(place: Place) -> RecordDict:
     """The reply."""
     client, plan = place.client, place.plan
+    require_as_set(client, plan)
     net = client.model()
     with own_state(plan, client.partition, client.layout) as kept:
         require_same_unit(client, kept)
         carried = load_parts(net, client.layout, place.request, kept, client.first())
         figures = measured(place, net)
         if not plan.trains:
-            if plan.keeps:
+            if plan.keeps and plan.round == client.settings.rounds + 1:  # after the last one that trains
                 export(client, net, plan)
             reply = RecordDict({REPORT: ConfigRecord({"status": "done"})})
             return _masked(place, reply, np.zeros(0, dtype=np.int64), 0, figures)
@@ -332,14 +333,7 @@ def measured(place: Place, net: LoraModel) -> Measured:
     account, persons = place.account, client.settings.privacy.unit == "person"
 
     def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
-        rows = np.zeros((len(held), len(names)))
-        rows[:, 0] = 1.0
-        for i in range(len(held)):
-            one = task.measure(net, held.only(np.array([i])))
-            rows[i, 1:] = [parts(float(one[name][0]), task.sums[name]) for name in names[1:]]
-        if persons:
-            rows /= np.bincount(held.whose)[held.whose][:, None]
-        steps = in_steps(rows.sum(0))
+        steps = in_steps(clipped_total(task, net, held, persons=persons))
         deviation = place.share(mechanism.deviation * FIGURE)  # by rounding nothing moves a sum by more than it did
         noisy = steps + discrete_gaussian(noise, deviation, len(steps))
         found = {name: int(value) for name, value in zip(names, noisy, strict=True)}

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bract.flower.roster import load_node_key
-
-VARIABLE = "BRACT_NODE_KEY"  # of the environment: an absolute path
+from bract.flower.roster import NODE_KEY, load_node_key
 
 
 def node_key() -> ec.EllipticCurvePrivateKey | None:
     """The key; None where the node was started without one."""
-    path = os.environ.get(VARIABLE, "")
+    path = os.environ.get(NODE_KEY, "")
     return _loaded(path) if path else None
 
 

@@ -127,7 +127,7 @@ class SumRounds:
         self._numbers = Numbers()
         self._setup: SetUp | None = None
         self._up = self._down = 0  # bytes of this round beside the words and the model
-        privacy, server = settings.privacy, settings.server
+        server = settings.server
         self._optimizer = ServerOptimizer(server.optimizer, server.lr, settings.train.lr_ratio)
         self._divisor = {
             "changes": 0.0,
@@ -135,7 +135,6 @@ class SumRounds:
             "gradients": float(settings.train.batch),
         }
         self._masked = settings.federation.sum == "secure"
-        self._unit = privacy.unit
 
     @property
     def parameters(self) -> Parameters | None:

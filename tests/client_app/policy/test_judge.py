@@ -56,6 +56,24 @@ def test_an_operator_may_allow_more_and_ask_for_more():
         judge.require_allowed(tight, run())
 
 
+def test_whole_clients_that_share_noise_are_held_to_the_operators_delta_too():
+    """They are more than examples; a delta that fits ten clients is no delta for a thousand examples."""
+    wish = read(
+        {
+            **Settings().flat(),
+            "data.source": "node",
+            "privacy.unit": "client",
+            "privacy.noise": "shared",
+            "privacy.delta": 1e-3,
+            "federation.sum": "secure",
+        }
+    )
+    loose, tight = (replace(STRICT, privacy=Privacy(largest_delta=delta)) for delta in (1e-2, 1e-5))
+    require_allowed(loose, wish)
+    with pytest.raises(PublicError, match="privacy.delta = 0.001: at most 1e-05 is allowed"):
+        require_allowed(tight, wish)
+
+
 def test_an_operator_may_ask_for_a_sum_that_the_server_does_not_see_into():
     settings = run()
 
