@@ -1,6 +1,6 @@
 """A run's settings held against a policy."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -58,33 +58,19 @@ def test_an_operator_may_allow_more_and_ask_for_more():
 
 def test_whole_clients_that_share_noise_are_held_to_the_operators_delta_too():
     """They are more than examples; a delta that fits ten clients is no delta for a thousand examples."""
-    wish = read(
-        {
-            **Settings().flat(),
-            "data.source": "node",
-            "privacy.unit": "client",
-            "privacy.noise": "shared",
-            "privacy.delta": 1e-3,
-            "federation.sum": "secure",
-        }
-    )
+    shared = {"privacy.unit": "client", "privacy.noise": "shared", "federation.sum": "secure", "privacy.delta": 1e-3}
+    wish = run(**shared)
     loose, tight = (replace(STRICT, privacy=Privacy(largest_delta=delta)) for delta in (1e-2, 1e-5))
-    require_allowed(loose, wish)
+    judge.require_allowed(loose, wish)
     with pytest.raises(PublicError, match="privacy.delta = 0.001: at most 1e-05 is allowed"):
-        require_allowed(tight, wish)
+        judge.require_allowed(tight, wish)
 
 
 def test_an_operator_may_ask_for_a_sum_that_the_server_does_not_see_into():
-    settings = run()
-
-    @dataclass(frozen=True)
-    class Secure(type(settings.federation)):
-        sum: str = "secure"
-
+    settings, secure = run(), run(**{"federation.sum": "secure"})
     asks = Policy(data=DATA, peers=Peers(require_sum=True))
     with pytest.raises(PublicError, match="this node's policy: federation.sum = 'plain': should be 'secure'"):
         judge.require_allowed(asks, settings)
-    secure = replace(settings, federation=Secure())
     judge.require_allowed(asks, secure)
     for either in (settings, secure):
         judge.require_allowed(STRICT, either)
