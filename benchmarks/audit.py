@@ -45,7 +45,7 @@ from bract.privacy.discrete_gaussian import discrete_gaussian
 from bract.privacy.noise import SecureNoise
 from client_app.privacy import clip, ledger
 from client_app.rounds import contributing
-from client_app.rounds.contributing import Place
+from client_app.rounds.place import Place
 
 PERSONS_EPSILON, PERSONS_TEXTS = 2.0, 64000  # of `--person`: its claim, and the texts of all canaries together
 BROKEN = {"clip": 10.0, "noise": 0.25, "rounds": 1.0, "share": 1.0}  # and how much, where nothing else is said

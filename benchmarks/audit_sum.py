@@ -31,7 +31,7 @@ from bract.settings.schema import Settings
 from bract.tasks.registry import task_of
 from bract.wire import messages
 from client_app.rounds import contributing
-from client_app.rounds.contributing import Place
+from client_app.rounds.place import Place
 from server_app.secure_sum.agreeing import SetUp, agree
 from server_app.secure_sum.recovering import Answer, unmask
 from strategies import Member

@@ -3,149 +3,44 @@
 check -> load -> charge -> measure -> train -> whole numbers, noise -> mask -> keep -> send
 """
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from bract.adapter.layout import Part
 from bract.directives.directive import Slots
 from bract.errors import BractError, PublicError, public
 from bract.log import log
-from bract.models.lora_model import LoraModel
 from bract.privacy.discrete_gaussian import discrete_gaussian
 from bract.privacy.mechanism import Mechanism
 from bract.privacy.noise import SecureNoise
 from bract.secure_sum import vector
-from bract.secure_sum.masks import Context, mask
+from bract.secure_sum.masks import mask
 from bract.secure_sum.rounds import (
-    FIGURE,
-    Figures,
-    RoundOfSum,
-    exact_figures,
-    figure_names,
-    in_steps,
     mechanism_of,
     narrow,
 )
-from bract.secure_sum.vector import Shape, Words
-from bract.tasks.task import summed
+from bract.secure_sum.vector import Words
 from bract.tasks.tokens import pad_id
-from bract.wire.messages import HOLDOUT, METRICS, PAYLOAD, PRIVACY, REPORT, SUM, get_payload, payload_record
-from bract.wire.plan import Plan
+from bract.wire.messages import HOLDOUT, PAYLOAD, REPORT, SUM, payload_record
 from client_app.client import Client
 from client_app.engine.independence import require_independent
-from client_app.privacy.budget import Account, Private, abstained, charged, packed, unpacked
-from client_app.privacy.measuring import clipped_total
+from client_app.privacy.budget import Private, abstained, charged, packed, unpacked
 from client_app.privacy.requests import digest_of
-from client_app.request import Request, decode, load_parts, own_state, parts_of
+from client_app.request import decode, load_parts, own_state, parts_of
+from client_app.rounds.figures import Measured, measured
 from client_app.rounds.local_round import LocalRound, changes, declined, require_same_unit, select
 from client_app.rounds.measuring import export, require_as_set
+from client_app.rounds.place import Asked, Place
 from client_app.secure_sum.memory import Agreed, Memory
 from client_app.training.loop import Phase, clipped_sum
 
 WARNING = 30
 
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a message asks of a member in a round of a sum, beside its plan."""
-
-    number: int
-    members: tuple[int, ...]  # those that are asked, by their places
-    measure: bool
-    union: Slots | None  # slots that any member sends (None: all)
-
-    @staticmethod
-    def of(content: RecordDict, agreed: Agreed, client: Client) -> "Asked":
-        """Read, checked against what was agreed."""
-        record, parameters = content.config_records[SUM], agreed.parameters
-        number, members, measure, union = (record.get(name) for name in ("number", "asked", "measure", "slots"))
-        if type(number) is not int or not parameters.serves(number):
-            raise PublicError("the set-up has no keys for this round")
-        if not isinstance(members, list) or any(type(one) is not int for one in members):
-            raise PublicError("the message does not say who is asked")
-        asked = tuple(int(one) for one in members)
-        if list(asked) != sorted(set(asked)) or not set(asked) <= set(range(len(parameters.members))):
-            raise PublicError("those that are asked are not members, each once")
-        if parameters.members.index(client.partition) not in asked or len(asked) < parameters.survivors:
-            raise PublicError(f"at least {parameters.survivors} members are asked, and this one among them")
-        slots: Slots | None = None
-        if union is not None:
-            slots = np.array(union, dtype=np.int64)
-            if (np.diff(slots) <= 0).any() or not ((slots >= 0) & (slots < client.layout.slots)).all():
-                raise PublicError("the slots of the sum should rise, within the layout")
-        return Asked(number, asked, bool(measure), slots)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a member stands in a round."""
-
-    client: Client
-    agreed: Agreed
-    asked: Asked
-    request: Request
-    content: RecordDict
-
-    @property
-    def plan(self) -> Plan:
-        """What it is to do."""
-        return self.request.plan
-
-    @property
-    def mine(self) -> int:
-        """Its place among the members."""
-        return self.agreed.parameters.members.index(self.client.partition)
-
-    @property
-    def sum(self) -> RoundOfSum:
-        """What the sum is of, by the settings that all have."""
-        count = sum(self.client.layout.size(part, self.asked.union) for part in self.plan.sends)
-        parameters = self.agreed.parameters
-        return RoundOfSum.of(self.client.settings, len(parameters.members), parameters.honest, count)
-
-    @property
-    def shape(self) -> Shape:
-        """Of the words that it sends."""
-        return self.sum.shape(self.client.layout, self.client.task)
-
-    @property
-    def context(self) -> Context:
-        """What its masks are bound to."""
-        asked, model = self.asked, get_payload(self.content).tobytes()
-        return Context.of(
-            asked.number,
-            self.agreed.print,
-            self.plan,
-            model,
-            asked.members,
-            self.shape,
-            asked.union,
-            measured=asked.measure,
-        )
-
-    @property
-    def shares_noise(self) -> bool:
-        """Whether it adds its share of the noise alone: if the run is so and its node's operator trusts its peers."""
-        policy = self.client.policy
-        return self.client.settings.privacy.noise == "shared" and (policy is None or not policy.full_noise)
-
-    @property
-    def account(self) -> Account:
-        """Whose budget it spends, and on how many others that rests."""
-        known = self.client.policy is not None and bool(self.client.policy.peers.roster)
-        honest = self.agreed.parameters.honest if self.shares_noise else 0
-        return replace(self.client.account, honest=honest, roster=known)
-
-    def share(self, deviation: float) -> float:
-        """Of a noise with this deviation, what this member adds."""
-        return deviation / math.sqrt(self.agreed.parameters.honest) if self.shares_noise else deviation
 
 
 def contribute(client: Client, content: RecordDict) -> RecordDict:
@@ -208,7 +103,7 @@ def _made(place: Place) -> RecordDict:
         return _trained(place, LocalRound(client, plan, net, carried), figures)
 
 
-def _trained(place: Place, local: LocalRound, figures: "Measured") -> RecordDict:
+def _trained(place: Place, local: LocalRound, figures: Measured) -> RecordDict:
     """The reply of a round that trains, charged where that costs privacy."""
     client, settings = place.client, place.client.settings
     privacy, per_person = settings.privacy, settings.privacy.per_person if settings.privacy.unit == "person" else 0
@@ -306,44 +201,6 @@ def _dense(place: Place, vectors: dict[Part, NDArray[np.float64]], slots: Slots 
             vector = kept
         found.append(vector if union is None or part == "head" else vector[layout.positions(part, union)])
     return np.concatenate(found) if found else np.zeros(0)
-
-
-# -- Measuring ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A member's figures as whole numbers, and what its ledger says of measuring, where that costs privacy."""
-
-    figures: Figures
-    spent: ConfigRecord | None = None
-
-
-def measured(place: Place, net: LoraModel) -> Measured:
-    """Figures of the model that came down, on what this member holds out: parts of a sum, which no one sees alone."""
-    client, task = place.client, place.client.task
-    names = figure_names(task)
-    nothing = Measured(dict.fromkeys(names, 0))
-    if not place.asked.measure or client.measuring == "nothing" or not client.settings.data.holdout:
-        return nothing
-    held = client.shard.holdout
-    if client.measuring == "exact":
-        sums = summed(task.measure(net, held)) if len(held) else dict.fromkeys(names, 0.0)
-        return Measured(exact_figures({name: float(sums[name]) for name in names}, task))
-    account, persons = place.account, client.settings.privacy.unit == "person"
-
-    def work(mechanism: Mechanism, noise: SecureNoise) -> RecordDict:
-        steps = in_steps(clipped_total(task, net, held, persons=persons))
-        deviation = place.share(mechanism.deviation * FIGURE)  # by rounding nothing moves a sum by more than it did
-        noisy = steps + discrete_gaussian(noise, deviation, len(steps))
-        found = {name: int(value) for name, value in zip(names, noisy, strict=True)}
-        return RecordDict({REPORT: ConfigRecord({"status": "done"}), METRICS: MetricRecord(found)})  # type: ignore[arg-type]  # ints are fine
-
-    reply = charged(account, "holdout", place.content, place.plan, lambda: account.measuring(len(names)), work)
-    if METRICS not in reply:
-        return nothing
-    metrics = reply.metric_records[METRICS]
-    return Measured({name: int(metrics[name]) for name in names}, reply.config_records[PRIVACY])  # type: ignore[arg-type]  # it was made here
 
 
 def _masked(place: Place, reply: RecordDict, values: Integers, weight: int, measured_: Measured) -> RecordDict:

@@ -4,36 +4,31 @@ Guaranteed: who the survivors are is on disk before anybody is asked to help wit
 used for one exchange; what is not released leaves the model as it was.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from bract.directives.select import Select, best, standing
 from bract.errors import BractError
-from bract.files import replacing
 from bract.flower.grid import between_machines
 from bract.privacy.spending import PrivacySpending
 from bract.results.run_folder import RunFolder
 from bract.secure_sum.masks import Context
 from bract.secure_sum.rounds import RoundOfSum
 from bract.secure_sum.setup import Parameters
-from bract.secure_sum.vector import Shape, Words
+from bract.secure_sum.vector import Shape
 from bract.settings.schema import Settings
 from bract.wire import messages
 from bract.wire.plan import Plan
 from server_app.checkpoint import Checkpoint, Pending
 from server_app.progress import say
 from server_app.secure_sum.agreeing import SetUp, agree
+from server_app.secure_sum.collected import Collected
 from server_app.secure_sum.recovering import Answer, unmask
 from server_app.transport import exchange
 from strategies import FederatedLora, Member
@@ -54,56 +49,6 @@ class Numbers:
     number: int = 0  # the last one that a round had
     generation: int = 0  # the last one that a set-up had
     fresh: bool = True  # a new set-up is needed
-
-
-@dataclass(frozen=True)
-class Collected:
-    """A round whose survivors are fixed: their words, and what became of each client."""
-
-    number: int
-    print: bytes  # of its set-up
-    survivors: tuple[int, ...]
-    words: Words
-    context: bytes
-    rows: list[dict[str, Any]]
-    memory: Mapping[str, Any]
-    measured: tuple[PrivacySpending, ...] = ()
-
-    def save(self, path: Path) -> None:
-        """Before anybody is asked to help with it."""
-        told = {
-            "number": self.number,
-            "print": self.print.hex(),
-            "survivors": self.survivors,
-            "rows": self.rows,
-            "memory": dict(self.memory),
-            "measured": [one.to_json() for one in self.measured],
-        }
-        arrays = {
-            "values": self.words.values,
-            "figures": self.words.figures,
-            "context": np.frombuffer(self.context, dtype=np.uint8),
-        }
-        with replacing(path) as temporary:
-            save_file(arrays, temporary, metadata={"bract": json.dumps(told)})
-
-    @staticmethod
-    def load(path: Path, number: int, print_: bytes, shape: Shape) -> "Collected | None":
-        """The one of this number and set-up, if its survivors were fixed."""
-        if not path.is_file():
-            return None
-        try:
-            with safe_open(path, framework="numpy") as file:
-                told = json.loads((file.metadata() or {})["bract"])
-                if (told["number"], told["print"]) != (number, print_.hex()):
-                    return None
-                words = Words(shape, file.get_tensor("values"), file.get_tensor("figures"))
-                context = file.get_tensor("context").tobytes()
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise BractError(f"run.resume: {path} is damaged: {error}") from error
-        measured = tuple(PrivacySpending.from_json(one) for one in told["measured"])
-        survivors = tuple(told["survivors"])
-        return Collected(number, print_, survivors, words, context, told["rows"], told["memory"], measured)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import pytest
 
 from bract.errors import BractError
 from bract.flower import keys
+from bract.flower.roster import NODE_KEY
 from bract.secure_sum.setup import Parameters
-from client_app.secure_sum.node_key import VARIABLE
 from server_app.secure_sum.agreeing import SetUp, agree
 from strategies import Member
 from tests.client_app.policy_files import OPEN, write_policy
@@ -23,7 +23,7 @@ class Keyed(InProcessGrid):
 
     def _deliver(self, message):
         key = self.keys / f"node{self.nodes[message.metadata.dst_node_id]}"
-        self.patch.setenv(VARIABLE, str(key) if key.exists() else "")
+        self.patch.setenv(NODE_KEY, str(key) if key.exists() else "")
         super()._deliver(message)
 
 

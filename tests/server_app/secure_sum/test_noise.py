@@ -18,8 +18,8 @@ from client_app.client import Client
 from client_app.privacy.budget import Private
 from client_app.request import decode
 from client_app.rounds import contributing
-from client_app.rounds.contributing import Asked, Place
 from client_app.rounds.local_round import LocalRound
+from client_app.rounds.place import Asked, Place
 from client_app.secure_sum.memory import Memory
 from server_app.rounds import run
 from strategies.sums import Summed
